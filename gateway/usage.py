@@ -1,0 +1,79 @@
+"""The usage event: one immutable record per answered request, schema version 1.
+
+It carries what the bill needs and nothing that was said: no prompt, no completion, no key. The gateway encodes it, the
+ledger decodes it, and both do so with msgspec, which checks types and ranges while it parses.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+"""A count that no single request can honestly exceed is a fault, not a bill."""
+
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+
+DeploymentType = Literal["global", "datazone", "regional", "ptu"]
+Outcome = Literal["completed", "client_closed", "upstream_error", "cached", "orphaned"]
+
+
+class Meters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a request consumed. `cached_tokens` is a subset of `prompt_tokens`, `reasoning_tokens` of `completion_tokens`."""
+
+    prompt_tokens: Count = 0
+    cached_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    completion_tokens: Count = 0
+    reasoning_tokens: Count = 0
+    audio_prompt_tokens: Count = 0
+    audio_completion_tokens: Count = 0
+    image_prompt_tokens: Count = 0
+    images: Count = 0
+    characters: Count = 0
+    audio_milliseconds: Count = 0
+
+
+class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request's usage. `time` is when the answer ended, aware, in UTC; durations are milliseconds.
+
+    `outcome` is `completed` also for errors that a backend answered: `status` tells. `estimated` says that the counts
+    are ours, because the backend's did not arrive. `parent` links an attempt that was billed although another backend
+    gave the answer to the request that it belonged to.
+    """
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    subscription: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    operation: Name
+    deployment: Name
+    model: Name
+    backend: Name
+    deployment_type: DeploymentType
+    status: Annotated[int, msgspec.Meta(ge=100, le=599)]
+    outcome: Outcome
+    meters: Meters = Meters()
+    version: Literal[1] = 1
+    cost_centre: Name = ""
+    product: Name = ""
+    region: Name = ""
+    service_tier: Name = ""
+    context_tier: Name = ""
+    streamed: bool = False
+    estimated: bool = False
+    replayed: bool = False
+    attempts: Count = 1
+    avoided: Meters = Meters()
+    latency_ms: Count = 0
+    first_token_ms: Count = 0
+    parent: Name = ""
+    labels: dict[str, str] = {}
+
+
+encode: Final = msgspec.json.Encoder().encode
+"""UsageEvent -> JSON bytes."""
+
+decode: Final = msgspec.json.Decoder(UsageEvent).decode
+"""JSON bytes -> UsageEvent. Raises msgspec.DecodeError (ValidationError included) with the path of what is wrong."""

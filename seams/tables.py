@@ -1,0 +1,133 @@
+"""Rows in partitions, changed under ETags: the part of Azure Table storage that Tollgate is written against.
+
+Limits that every implementation keeps, so that the code runs on Table storage, Cosmos DB's Table API and SQLite alike:
+keys of 1 to 254 bytes in UTF-8 without `/ \\ # ?` and control characters; at most 100 operations in a transaction, all
+of one partition, no row twice. Rows of a query come in RowKey order.
+
+    TableError
+    |- TableConflict     somebody else was first: read again and decide anew
+    `- TableUnavailable  nothing was answered in time, or the service failed: it may or may not have happened
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+type Value = str | int | float | bool | bytes | datetime
+"""A column's value; int up to 64 bits, datetime aware in UTC."""
+
+MAX_OPERATIONS = 100
+FORBIDDEN_IN_KEYS = frozenset("/\\#?") | {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+class TableError(Exception):
+    """Anything that goes wrong between us and the rows."""
+
+
+class TableConflict(TableError):
+    """A row exists already, is gone, or its ETag is not the one that was asked for.
+
+    `index` is the place of the operation that failed in its transaction, where it is known.
+    """
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class TableUnavailable(TableError):
+    """The store did not answer, or answered with a fault; whether a change took place is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One row. `etag` is set on rows that were read."""
+
+    partition: str
+    row: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Create a row; TableConflict where it exists."""
+
+    entity: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Put `entity.values` in place of all columns of a row whose ETag is still `entity.etag`; else TableConflict."""
+
+    entity: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Create a row or put these columns in place of all of its columns, whatever it held."""
+
+    entity: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a row; with an ETag only while it is unchanged. A row that is not there is a TableConflict."""
+
+    partition: str
+    row: str
+    etag: str | None = None
+
+
+type Operation = Insert | Replace | Upsert | Delete
+
+
+class Table(Protocol):
+    async def get(self, partition: str, row: str) -> Entity | None:
+        """Return the row, or None where there is none. Raises TableUnavailable."""
+        ...
+
+    def query(self, partition: str | None = None, first: str = "", end: str | None = None) -> AsyncIterator[Entity]:
+        """Yield rows with first <= RowKey < end, in RowKey order inside a partition; of all where it is None."""
+        ...
+
+    async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
+        """Make all changes or none and return each row's new ETag (None for a Delete).
+
+        Raises TableConflict, TableUnavailable, and ValueError for what breaks the limits in the module's docstring.
+        """
+        ...
+
+
+class Tables(Protocol):
+    async def table(self, name: str) -> Table:
+        """Return the table of this name (3 to 63 letters and digits), created where it did not exist."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def check_key(key: str) -> str:
+    """Return the key, or raise ValueError where no store could hold it."""
+    if not key or len(key.encode()) > 254 or not FORBIDDEN_IN_KEYS.isdisjoint(key):
+        raise ValueError(f"not a table key: {key[:80]!r}")
+    return key
+
+
+def check_operations(operations: Sequence[Operation]) -> None:
+    """Raise ValueError where a transaction breaks a limit."""
+    if not 1 <= len(operations) <= MAX_OPERATIONS:
+        raise ValueError(f"a transaction takes 1 to {MAX_OPERATIONS} operations, not {len(operations)}")
+    keys = [
+        (op.partition, op.row) if isinstance(op, Delete) else (op.entity.partition, op.entity.row) for op in operations
+    ]
+    for partition, row in keys:
+        check_key(partition)
+        check_key(row)
+    if len({partition for partition, _ in keys}) > 1:
+        raise ValueError("a transaction stays in one partition")
+    if len(set(keys)) < len(keys):
+        raise ValueError("a transaction names no row twice")
+    if any(isinstance(op, Replace) and op.entity.etag is None for op in operations):
+        raise ValueError("Replace needs the ETag that was read")
