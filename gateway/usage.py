@@ -21,7 +21,10 @@ Outcome = Literal["completed", "client_closed", "upstream_error", "cached", "orp
 
 
 class Meters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a request consumed. `cached_tokens` is a subset of `prompt_tokens`, `reasoning_tokens` of `completion_tokens`."""
+    """What a request consumed.
+
+    `cached_tokens` is a subset of `prompt_tokens`, `reasoning_tokens` a subset of `completion_tokens`.
+    """
 
     prompt_tokens: Count = 0
     cached_tokens: Count = 0

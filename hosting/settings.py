@@ -1,0 +1,66 @@
+"""App settings, read once from the environment by the composition root; every name is listed in docs/settings.md."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEMO_CATALOG = Path(__file__).parent.parent / "local" / "demo" / "catalog.toml"
+
+Seconds = PositiveFloat
+
+
+class Settings(BaseSettings):
+    """What an operator sets. Field names are the settings' names in lower case, but where an alias says otherwise."""
+
+    model_config = SettingsConfigDict(case_sensitive=False, extra="ignore", populate_by_name=True, frozen=True)
+
+    gateway_catalog: str = Field(default="", description="Path of the catalog (TOML or JSON), or the JSON itself.")
+    http_streams: bool = Field(default=True, description="0 turns the worker's HTTP streams off: answers are buffered.")
+
+    storage_connection: str = Field(
+        default="", alias="AzureWebJobsStorage", description="Connection string of the storage account with the tables."
+    )
+    storage_account: str = Field(
+        default="", alias="AzureWebJobsStorage__accountName", description="The same by name, reached by identity."
+    )
+    eventhub_connection: str = Field(default="", alias="EVENTHUB", description="Connection string of the namespace.")
+    eventhub_namespace: str = Field(
+        default="", alias="EVENTHUB__fullyQualifiedNamespace", description="The same by host name, reached by identity."
+    )
+    usage_hub: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")] = "usage"
+
+    identity_client_id: str = Field(
+        default="", alias="AZURE_CLIENT_ID", description="Client id of a user-assigned managed identity."
+    )
+    token_scope: str = Field(
+        default="https://cognitiveservices.azure.com/.default",
+        description="Scope of upstream tokens; Azure Government and China have their own.",
+    )
+
+    max_body_bytes: PositiveInt = Field(
+        default=100 * 1024 * 1024, description="Larger request bodies are refused: 413."
+    )
+    max_attempts: PositiveInt = Field(default=5, description="Upstream attempts per request, each at another backend.")
+    connect_timeout_seconds: Seconds = 5.0
+    first_byte_timeout_seconds: Seconds = Field(default=225.0, description="Then the next backend is tried.")
+    idle_timeout_seconds: Seconds = Field(default=120.0, description="Silence inside an answer that counts as a stall.")
+    deadline_seconds: Seconds = Field(default=230.0, description="No new attempt starts after it.")
+    publish_timeout_seconds: Seconds = Field(default=10.0, description="For one acknowledgement of usage events.")
+    detail_rows: bool = Field(default=True, description="Keep one row per usage event as the audit trail.")
+
+    seams: str = Field(
+        default="",
+        alias="TOLLGATE_SEAMS",
+        description="module:function that opens tables and event streams in place of Azure's; for one machine only.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    on_azure: str = Field(default="", alias="WEBSITE_INSTANCE_ID", description="Set by the platform.")
+
+    @model_validator(mode="after")
+    def _deployed_means_azure(self) -> Self:
+        if self.on_azure and self.seams:
+            raise ValueError("TOLLGATE_SEAMS is for one machine only: on Azure the tables and hubs are Azure's")
+        return self
