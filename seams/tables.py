@@ -1,8 +1,8 @@
 """Rows in partitions, changed under ETags: the part of Azure Table storage that Tollgate is written against.
 
 Limits that every implementation keeps, so that the code runs on Table storage, Cosmos DB's Table API and SQLite alike:
-keys of 1 to 254 bytes in UTF-8 without slashes, `#`, `?` and control characters; at most 100 operations in a transaction, all
-of one partition, no row twice. Rows of a query come in RowKey order.
+keys of 1 to 254 bytes in UTF-8 without slashes, `#`, `?` and control characters; at most 100 operations in a
+transaction, all of one partition, no row twice. Rows of a query come in RowKey order.
 
     TableError
     |- TableConflict     somebody else was first: read again and decide anew
