@@ -1,0 +1,38 @@
+"""The functions of the app. Each hands what triggered it to the services and does nothing else."""
+
+import typing
+
+import azure.functions as func
+from hosting.app import create_app
+from hosting.services import build_services
+
+from hosting.asgi import StreamingAsgiMiddleware
+from hosting.settings import Settings
+from hosting.triggers import received_events
+
+settings = Settings()
+if settings.http_streams:
+    import azurefunctions.extensions.http.fastapi  # noqa: F401 - the import turns the worker's HTTP streams on
+
+services = build_services(settings)
+http = StreamingAsgiMiddleware(create_app(services))
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.route(route="{*path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+async def http_app(req, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - bare `req` fits both HTTP modes
+    return await http.handle_async(req, context)
+
+
+@app.event_hub_message_trigger(
+    arg_name="events",
+    event_hub_name=settings.usage_hub,
+    connection="EVENTHUB",
+    cardinality=func.Cardinality.MANY,
+    data_type=func.DataType.BINARY,
+)
+@app.retry(
+    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:01", maximum_interval="00:01:00"
+)
+async def collect_usage(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the worker refuses list[...]
+    await services.ledger.collect(received_events(events))
