@@ -1,0 +1,138 @@
+"""The file of one event hub on a developer's machine: SQLite in WAL mode, partitions that only grow, checkpoints.
+
+Committed events survive the death of the process by any signal; WAL without a sync per commit gives up the last
+moments before a power cut, as a developer's machine may. Several processes may share a file. Everything here blocks.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+PARTITIONS: Final = 4
+RETENTION: Final = timedelta(days=7)
+_BUSY_SECONDS: Final = 5.0
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS hub (incarnation TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS partitions (partition INTEGER PRIMARY KEY, next_sequence INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS events (
+    partition INTEGER NOT NULL, sequence INTEGER NOT NULL, enqueued_us INTEGER NOT NULL, key TEXT NOT NULL,
+    body BLOB NOT NULL, PRIMARY KEY (partition, sequence)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoints (
+    consumer_group TEXT NOT NULL, partition INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    PRIMARY KEY (consumer_group, partition)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    partition: int
+    key: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as it lies in its partition; sequence numbers start at 0 and have no gaps."""
+
+    sequence: int
+    enqueued_at: datetime
+    key: str
+    body: bytes
+
+
+class EventLog:
+    """One open file; used from the thread that opened it."""
+
+    def __init__(self, path: Path, now: datetime) -> None:
+        """Open or make the file, and drop what is older than RETENTION, as a hub does. Raises sqlite3.Error."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        try:
+            self._prepare(now)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, now: datetime) -> None:
+        connection = self._connection
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        with _Transaction(connection):
+            if connection.execute("SELECT 1 FROM hub").fetchone() is None:
+                connection.execute("INSERT INTO hub VALUES (?)", (uuid.uuid4().hex,))
+                connection.executemany("INSERT INTO partitions VALUES (?, 0)", [(n,) for n in range(PARTITIONS)])
+            connection.execute("DELETE FROM events WHERE enqueued_us < ?", (_microseconds(now - RETENTION),))
+
+    def incarnation(self) -> str:
+        """Return the random id that was made with the file."""
+        return str(self._connection.execute("SELECT incarnation FROM hub").fetchone()[0])
+
+    def append(self, events: Sequence[NewEvent], now: datetime) -> None:
+        """Commit events behind what their partitions hold, in the order given, all or none. Raises sqlite3.Error."""
+        connection, enqueued_us = self._connection, _microseconds(now)
+        with _Transaction(connection):
+            following: dict[int, int] = dict(connection.execute("SELECT partition, next_sequence FROM partitions"))
+            rows = []
+            for event in events:
+                rows.append((event.partition, following[event.partition], enqueued_us, event.key, event.body))
+                following[event.partition] += 1
+            connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
+            connection.executemany(
+                "UPDATE partitions SET next_sequence = ? WHERE partition = ?",
+                [(following[partition], partition) for partition in {event.partition for event in events}],
+            )
+
+    def read(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
+        """Return up to `limit` events of a partition with sequence numbers above `after`, in order."""
+        rows = self._connection.execute(
+            "SELECT sequence, enqueued_us, key, body FROM events WHERE partition = ? AND sequence > ?"
+            " ORDER BY sequence LIMIT ?",
+            (partition, after, limit),
+        )
+        return [StoredEvent(sequence, _moment(enqueued_us), key, body) for sequence, enqueued_us, key, body in rows]
+
+    def checkpoint(self, consumer_group: str, partition: int) -> int:
+        """Return the last sequence number that a consumer group is done with, -1 where it has not begun."""
+        row = self._connection.execute(
+            "SELECT sequence FROM checkpoints WHERE consumer_group = ? AND partition = ?", (consumer_group, partition)
+        ).fetchone()
+        return -1 if row is None else int(row[0])
+
+    def save_checkpoint(self, consumer_group: str, partition: int, sequence: int) -> None:
+        self._connection.execute(
+            "INSERT INTO checkpoints VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET sequence = max(sequence, excluded.sequence)",
+            (consumer_group, partition, sequence),
+        )
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _Transaction:
+    """BEGIN IMMEDIATE, so that a rival process waits instead of failing half-way."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)

@@ -1,0 +1,145 @@
+"""Event Hub triggers by the rules of the real one, over the stream in the state folder.
+
+Per partition: batches in order, at most `maxEventBatchSize`; the retry policy runs in memory while the partition
+waits; the checkpoint follows the batch whether the function succeeded or threw; after a crash the batch comes again.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from random import Random
+from typing import Any, Final
+
+import azure.functions as func
+from azure.functions import meta
+
+from local.event_log import StoredEvent
+from local.events import LocalStream
+from local.invocations import Function, RetryContext
+from seams.events import StreamUnavailable
+
+_log: Final = logging.getLogger(__name__)
+_UNAVAILABLE_SECONDS: Final = 1.0
+
+
+class EventHubTrigger:
+    """One function's subscription to one hub."""
+
+    def __init__(self, function: Function, stream: LocalStream, max_batch: int, random: Random) -> None:
+        self._function = function
+        self._stream = stream
+        self._max_batch = max_batch
+        self._random = random
+        self._group: str = function.trigger.consumer_group or "$Default"
+        self._many = function.trigger.cardinality == func.Cardinality.MANY
+
+    async def run(self) -> None:
+        """Serve every partition until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for partition in self._stream.partitions:
+                tasks.create_task(self._serve(partition), name=f"{self._function.name}-{partition}")
+
+    async def _serve(self, partition: str) -> None:
+        while True:
+            try:
+                await self._follow(partition)
+            except StreamUnavailable as error:
+                _log.warning("partition %s of %s: %s", partition, self._function.trigger.event_hub_name, error)
+                await asyncio.sleep(_UNAVAILABLE_SECONDS)
+
+    async def _follow(self, partition: str) -> None:
+        position = await self._stream.checkpoint(self._group, partition)
+        while True:
+            events = await self._stream.next_events(partition, position, self._max_batch)
+            if self._many:
+                await self._deliver(self._batch(events, partition))
+            else:
+                for event in events:
+                    await self._deliver(self._single(event, partition))
+            position = events[-1].sequence
+            await self._stream.save_checkpoint(self._group, partition, position)
+
+    async def _deliver(self, value: Any) -> None:
+        """Invoke under the retry policy; what fails for good is logged and passed over, as the real trigger does."""
+        policy, failures = self._function.retry, 0
+        while True:
+            try:
+                await self._function.invoke(value, RetryContext(failures, policy.max_retries if policy else 0))
+            except Exception:  # noqa: BLE001 - whatever a function raises is a failed invocation
+                failures += 1
+                if policy is None or not policy.allows(failures):
+                    _log.exception("%s failed for good; the batch is passed over", self._function.name)
+                    return
+                delay = policy.delay_seconds(failures, self._random)
+                _log.warning("%s failed; retry %d in %.1f s", self._function.name, failures, delay, exc_info=True)
+                await asyncio.sleep(delay)
+            else:
+                return
+
+    def _batch(self, events: Sequence[StoredEvent], partition: str) -> list[func.EventHubEvent]:
+        metadata = batch_metadata(events, self._partition_context(partition))
+        return [_event(event, metadata) for event in events]
+
+    def _single(self, event: StoredEvent, partition: str) -> func.EventHubEvent:
+        properties = _system_properties(event)
+        metadata = {
+            "PartitionContext": _json(self._partition_context(partition)),
+            "TriggerPartitionContext": _json(self._partition_context(partition)),
+            "Properties": _json({}),
+            "SystemProperties": _json(properties),
+            **{name: meta.Datum(str(value), "string") for name, value in properties.items()},
+        }
+        return _event(event, metadata)
+
+    def _partition_context(self, partition: str) -> dict[str, str]:
+        return {
+            "FullyQualifiedNamespace": "localhost",
+            "EventHubName": self._function.trigger.event_hub_name,
+            "ConsumerGroup": self._group,
+            "PartitionId": partition,
+        }
+
+
+def batch_metadata(events: Sequence[StoredEvent], partition_context: dict[str, str]) -> dict[str, meta.Datum]:
+    """Return the trigger metadata of a batch, as the host's Event Hubs extension names and shapes it.
+
+    Source: EventHubTriggerBindingStrategy of Microsoft.Azure.WebJobs.Extensions.EventHubs.
+    """
+    properties = [_system_properties(event) for event in events]
+    return {
+        "TriggerPartitionContext": _json(partition_context),
+        "PartitionContext": _json(partition_context),
+        "PartitionKeyArray": _json([each["PartitionKey"] for each in properties]),
+        "OffsetArray": _json([str(each["Offset"]) for each in properties]),
+        "OffsetStringArray": _json([each["OffsetString"] for each in properties]),
+        "SequenceNumberArray": _json([each["SequenceNumber"] for each in properties]),
+        "EnqueuedTimeUtcArray": _json([each["EnqueuedTimeUtc"] for each in properties]),
+        "PropertiesArray": _json([{} for _ in properties]),
+        "SystemPropertiesArray": _json(properties),
+    }
+
+
+def _system_properties(event: StoredEvent) -> dict[str, Any]:
+    return {
+        "SequenceNumber": event.sequence,
+        "Offset": event.sequence,
+        "OffsetString": str(event.sequence),
+        "PartitionKey": event.key,
+        "EnqueuedTimeUtc": event.enqueued_at.isoformat(),
+    }
+
+
+def _event(event: StoredEvent, metadata: dict[str, meta.Datum]) -> func.EventHubEvent:
+    return func.EventHubEvent(
+        body=event.body,
+        trigger_metadata=metadata,
+        enqueued_time=event.enqueued_at,
+        partition_key=event.key,
+        sequence_number=event.sequence,
+        offset=str(event.sequence),
+    )
+
+
+def _json(value: Any) -> meta.Datum:
+    return meta.Datum(json.dumps(value), "json")

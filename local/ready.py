@@ -1,0 +1,38 @@
+"""What `make run` prints once the app answers: where to look, which keys there are, a command to paste."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from local.demonstration import KEYS, Demo
+
+
+def ready_text(url: str, now: datetime, *, demo: Demo | None, catalog: str, not_served: Sequence[str]) -> str:
+    """Return the text; its first line is exactly `Tollgate is ready at URL`, on which scripts may wait.
+
+    `catalog` names the user's own where there is no demo: then no backends run and no keys are known.
+    """
+    lines = [f"Tollgate is ready at {url}", "", f"  API         {url}/docs"]
+    if demo is None:
+        lines += [f"  Catalog     {catalog if len(catalog) < 200 else 'from GATEWAY_CATALOG'}"]
+    else:
+        lines += _demo_lines(url, now, demo)
+    if not_served:
+        lines += ["", f"  Not served by this host: {', '.join(not_served)}"]
+    return "\n".join([*lines, "", "  Ctrl-C stops everything.", ""])
+
+
+def _demo_lines(url: str, now: datetime, demo: Demo) -> list[str]:
+    statement = f"{url}/chargeback/statements/service-desk/{now:%Y-%m}"
+    return [
+        f"  Statement   {statement}  (header api-key: {KEYS['service-desk']})",
+        "",
+        "  Demo keys   " + ", ".join(f"{name}: {key}" for name, key in KEYS.items()),
+        "  Backends    " + ", ".join(f"{name} {endpoint}" for name, endpoint in demo.endpoints.items()),
+        f"  Faults      POST {next(iter(demo.endpoints.values()))}/control/faults, and so on for each: see docs",
+        "",
+        "  A stream to begin with:",
+        "",
+        f"    curl -N '{url}/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21' \\",
+        f"      -H 'api-key: {KEYS['service-desk']}' -H 'Content-Type: application/json' \\",
+        """      -d '{"stream": true, "messages": [{"role": "user", "content": "Why did the VPN drop at noon?"}]}'""",
+    ]

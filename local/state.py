@@ -1,0 +1,18 @@
+"""The folder in which a developer's machine keeps what Azure would: rows and events."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from local.events import LocalStreams
+
+
+def state_folder() -> Path:
+    """Return the folder that STATE names, `.local` by default, as an absolute path."""
+    return Path(os.environ.get("STATE") or ".local").resolve()
+
+
+@cache
+def streams_of(folder: Path) -> LocalStreams:
+    """Return the streams of a folder: the same ones to the app, which publishes, and to the host, which reads."""
+    return LocalStreams(folder)
