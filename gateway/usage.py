@@ -53,6 +53,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     operation: Name
     deployment: Name
     model: Name
+    model_version: Name = ""
     backend: Name
     deployment_type: DeploymentType
     status: Annotated[int, msgspec.Meta(ge=100, le=599)]

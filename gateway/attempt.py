@@ -1,0 +1,35 @@
+"""One upstream try: its answer, or why there is none."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.answers import AnswerReport
+from gateway.catalog import Member
+from gateway.upstream import Answer
+
+type Kind = Literal["throttled", "failed", "garbage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An answer to pass on. `body` and `report` are set where all of it has come, `first` where it is a stream."""
+
+    member: Member
+    answer: Answer
+    body: bytes | None = None
+    report: AnswerReport | None = None
+    first: bytes = b""
+
+    @property
+    def streamed(self) -> bool:
+        return self.body is None
+
+
+class AttemptFailed(Exception):
+    """The next backend may do better. `answered`: the backend had begun to answer, and will bill the prompt."""
+
+    def __init__(self, kind: Kind, message: str, *, answered: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.answered = answered

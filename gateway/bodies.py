@@ -1,0 +1,86 @@
+"""Request bodies: read whole, looked into for what routing needs, and changed in as few bytes as can be."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from gateway.errors import BodyTimeout, BodyTooLarge, CallerLeft, InvalidRequest
+
+type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+INCLUDE_USAGE = b',"stream_options":{"include_usage":true}}'
+
+
+class Peek(msgspec.Struct):
+    """The fields that decide where a request goes; msgspec skips all others without building objects."""
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: dict[str, msgspec.Raw] | None = None
+
+    @property
+    def usage_asked(self) -> bool:
+        return self.stream_options is not None and bytes(self.stream_options.get("include_usage", b"")) == b"true"
+
+
+_peek = msgspec.json.Decoder(Peek).decode
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+async def read_body(receive: Receive, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109 - seconds for all messages
+    """Return the body. Raises BodyTooLarge past `limit` bytes, BodyTimeout past `timeout` seconds, CallerLeft."""
+    try:
+        async with asyncio.timeout(timeout):
+            return await _read(receive, limit)
+    except TimeoutError as error:
+        raise BodyTimeout(f"The request body did not arrive within {timeout:g} seconds.") from error
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerLeft
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise too_large(limit)
+        if not message.get("more_body", False):
+            return bytes(part) if not parts else b"".join((*parts, part))
+        parts.append(part)
+
+
+def too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is over the limit of {limit} bytes.")
+
+
+def peek(body: bytes) -> Peek:
+    """Return the routing fields of a JSON body. Raises InvalidRequest with what is wrong and where."""
+    try:
+        return _peek(body)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"The request body is not valid: {error}.") from error
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"The request body is not JSON: {error}.") from error
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """Return the body with `model` in place of its own; every other value keeps its bytes."""
+    fields = _fields(body)
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(fields)
+
+
+def with_usage(body: bytes, options: dict[str, msgspec.Raw] | None) -> bytes:
+    """Return a streaming request's body with `stream_options.include_usage` true; all other bytes as they are."""
+    if options is None and b"stream_options" not in body:
+        return body.rstrip()[:-1] + INCLUDE_USAGE
+    fields = _fields(body)
+    fields["stream_options"] = msgspec.Raw(
+        msgspec.json.encode({**(options or {}), "include_usage": msgspec.Raw(b"true")})
+    )
+    return msgspec.json.encode(fields)

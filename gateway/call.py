@@ -1,0 +1,42 @@
+"""One call on its way: what the caller asked for, and what has become of it so far."""
+
+from dataclasses import dataclass, field
+
+from gateway.attempt import Attempt
+from gateway.bodies import Peek
+from gateway.callers import Caller
+from gateway.catalog import Deployment, Member, Subscription
+from gateway.operations import Target
+from gateway.streaming import StreamReader
+
+
+@dataclass(slots=True)
+class Call:
+    """Per-request state; times are monotonic seconds.
+
+    `tried` grows with each attempt; `broken` has the numbers, from 1, of those that failed after their backend had
+    begun to answer.
+    """
+
+    id: str
+    caller: Caller
+    subscription: Subscription
+    target: Target
+    deployment: Deployment
+    method: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+    peek: Peek
+    hide_usage: bool
+    started: float
+    tried: list[Member] = field(default_factory=list)
+    broken: list[int] = field(default_factory=list)
+    attempt: Attempt | None = None
+    reader: StreamReader | None = None
+    first_byte_at: float | None = None
+
+    @property
+    def member(self) -> Member:
+        """The backend of the latest attempt."""
+        return self.tried[-1]

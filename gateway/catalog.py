@@ -1,0 +1,106 @@
+"""The catalog's objects: backends, deployments, subscriptions and operators, as the gateway uses them.
+
+`gateway/catalog_file.py` reads them from TOML or JSON.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+from gateway.usage import DeploymentType
+
+type Period = Literal["day", "week", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A backend's key; kept out of every repr."""
+
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedIdentity:
+    """The app's own identity, by an access token."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerToken:
+    """The caller's own Entra ID token goes upstream."""
+
+
+type UpstreamAuth = ApiKey | ManagedIdentity | CallerToken
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backend:
+    """One upstream endpoint. `endpoint` has no trailing slash."""
+
+    name: str
+    endpoint: str
+    kind: Literal["ptu", "paygo"]
+    deployment_type: DeploymentType
+    region: str
+    auth: UpstreamAuth
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """A backend's place in a pool: `deployment` is the name there; lower `priority` first, `weight` inside it."""
+
+    backend: Backend
+    deployment: str
+    priority: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A model name that callers ask for. `tiers` holds the pool by ascending priority."""
+
+    name: str
+    model: str
+    tiers: tuple[tuple[Member, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    tokens: int
+    per: Period
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    amount: Decimal
+    currency: str
+    per: Period
+    hard: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A consumer's entitlement. `deployments` None: all. `key_digests` are SHA-256 of its keys."""
+
+    name: str
+    key_digests: tuple[bytes, ...]
+    cost_centre: str
+    deployments: frozenset[str] | None
+    limits: Limits
+    quota: Quota | None
+    budget: Budget | None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    backends: Mapping[str, Backend]
+    deployments: Mapping[str, Deployment]
+    subscriptions: Mapping[str, Subscription]
+    operator_digests: tuple[bytes, ...]

@@ -1,0 +1,246 @@
+"""Attempts: a call is sent to one backend after the other until one gives an answer that can be passed on.
+
+What counts against a backend, what makes it cool down, and what is the request's own fault, follows
+docs/gateway.md, "Failure". An answer is usable when its head has come and, where it is JSON, all of it; where it is a
+stream, its first bytes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from gateway import operations
+from gateway.answers import read_report
+from gateway.attempt import Attempt, AttemptFailed
+from gateway.bodies import with_model
+from gateway.call import Call
+from gateway.catalog import ApiKey, CallerToken, Member
+from gateway.cooldown import cooldown
+from gateway.errors import NoBackend, UpstreamGarbage
+from gateway.pool import Pool
+from gateway.upstream import Answer, Request, Upstream, UpstreamError, UpstreamNonsense
+from seams.clock import Clock
+from seams.tokens import TokenSource, TokenUnavailable
+
+RETRIED = frozenset({408, 500, 502, 503, 504})
+LONGEST_JSON = 256 * 1024 * 1024
+MISCONFIGURED_COOLDOWN = 30.0
+"""Seconds for which a backend that refuses our credentials or does not know its deployment is left alone."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchRules:
+    """Seconds, but for `attempts`. No attempt starts after `deadline` seconds from the call's start."""
+
+    attempts: int
+    first_byte: float
+    deadline: float
+
+
+class _ErrorBody(msgspec.Struct):
+    code: str | int | None = None
+    message: str | None = None
+
+
+class _ErrorAnswer(msgspec.Struct):
+    error: _ErrorBody | None = None
+
+
+_decode_error = msgspec.json.Decoder(_ErrorAnswer).decode
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        pool: Pool,
+        upstream: Upstream,
+        *,
+        tokens: TokenSource,
+        clock: Clock,
+        rules: DispatchRules,
+        random: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._upstream = upstream
+        self._tokens = tokens
+        self._clock = clock
+        self._rules = rules
+        self._random = random
+
+    async def open(self, call: Call) -> Attempt:
+        """Return the first usable answer.
+
+        Raises NoBackend or UpstreamGarbage when there is none. Cancelled, it leaves no connection behind.
+        """
+        last: AttemptFailed | None = None
+        while len(call.tried) < self._rules.attempts:
+            now = self._clock.monotonic()
+            member = self._pool.choose(call.deployment, call.tried, now)
+            if member is None or (last is not None and now - call.started > self._rules.deadline):
+                break
+            call.tried.append(member)
+            try:
+                call.attempt = await self._attempt(call, member)
+            except AttemptFailed as failure:
+                last = failure
+                logger.warning("%s attempt %d at %s: %s", call.id, len(call.tried), member.backend.name, failure)
+                if failure.answered:
+                    call.broken.append(len(call.tried))
+            except BaseException:
+                self._pool.undecided(member)
+                raise
+            else:
+                call.first_byte_at = self._clock.monotonic()
+                return call.attempt
+        raise self._all_out(call, last)
+
+    async def _attempt(self, call: Call, member: Member) -> Attempt:
+        request = await self._request(call, member)
+        answer: Answer | None = None
+        try:
+            async with asyncio.timeout(self._rules.first_byte):
+                answer = await self._upstream.send(request)
+                attempt = await self._read(call, member, answer)
+        except BaseException as error:
+            if answer is not None:
+                answer.close()
+            if isinstance(error, (TimeoutError, UpstreamError)):
+                raise self._broken(member, error, answer) from error
+            raise
+        if not attempt.streamed:
+            answer.close()
+        self._judge(member, attempt)
+        return attempt
+
+    async def _request(self, call: Call, member: Member) -> Request:
+        path = call.target.upstream.format(member.deployment)
+        url = f"{member.backend.endpoint}{path}?{call.query}" if call.query else f"{member.backend.endpoint}{path}"
+        body = call.body
+        if call.target.deployment is None and call.peek.model != member.deployment:
+            body = with_model(body, member.deployment)
+        name, value = await self._credential(call, member)
+        return Request(call.method, url, {**call.headers, name: value}, body)
+
+    async def _credential(self, call: Call, member: Member) -> tuple[str, str]:
+        auth = member.backend.auth
+        if isinstance(auth, ApiKey):
+            return "api-key", auth.value
+        if isinstance(auth, CallerToken):
+            if not call.caller.token:
+                raise AttemptFailed("failed", "the backend takes the caller's own Entra ID token, and none came")
+            return "authorization", f"Bearer {call.caller.token}"
+        try:
+            return "authorization", f"Bearer {await self._tokens.token()}"
+        except TokenUnavailable as error:
+            self._pool.undecided(member)
+            raise AttemptFailed("failed", "no access token for the backend could be had") from error
+
+    async def _read(self, call: Call, member: Member, answer: Answer) -> Attempt:
+        kind = _content_type(answer)
+        good = answer.status < 400
+        if good and kind == "text/event-stream":
+            first = await answer.chunk()
+            if not first:
+                raise UpstreamNonsense("the stream ended before it began")
+            return Attempt(member, answer, first=first)
+        metered = call.target.operation in operations.METERED
+        if good and not metered and not kind.endswith("json"):
+            return Attempt(member, answer, first=await answer.chunk())
+        body = await _whole(answer)
+        report = read_report(body)
+        if good and metered and report is None:
+            raise UpstreamNonsense("the answer is not JSON")
+        return Attempt(member, answer, body=body, report=report)
+
+    def _broken(self, member: Member, error: Exception, answer: Answer | None) -> AttemptFailed:
+        self._pool.failed(member, self._clock.monotonic())
+        answered = answer is not None and answer.status < 400 and not isinstance(error, UpstreamNonsense)
+        if isinstance(error, TimeoutError):
+            message = f"no answer within {self._rules.first_byte:g} seconds"
+            return AttemptFailed("failed", message, answered=answered)
+        garbage = isinstance(error, UpstreamNonsense)
+        return AttemptFailed("garbage" if garbage else "failed", str(error), answered=answered)
+
+    def _judge(self, member: Member, attempt: Attempt) -> None:
+        """Note what the answer says of its backend. Raises AttemptFailed where another backend is to be asked."""
+        now = self._clock.monotonic()
+        status = attempt.answer.status
+        if status < 400:
+            self._pool.answered(member, now)
+            return
+        code, message = _error(attempt.body or b"")
+        said = f"{status} {message}".strip()
+        headers = _text_headers(attempt.answer)
+        if status == 429:
+            self._pool.throttled(member, headers, now, self._clock.now())
+            raise AttemptFailed("throttled", said)
+        if status in RETRIED:
+            self._pool.failed(member, now)
+            if "retry-after" in headers or "retry-after-ms" in headers:
+                self._pool.cool(member, cooldown(headers, self._clock.now(), 1), now)
+            raise AttemptFailed("failed", said)
+        if self._misconfigured(member, status, code):
+            logger.error("Backend %s, deployment %s: %s", member.backend.name, member.deployment, said)
+            self._pool.cool(member, MISCONFIGURED_COOLDOWN, now)
+            raise AttemptFailed("failed", said)
+        self._pool.answered(member, now)
+
+    @staticmethod
+    def _misconfigured(member: Member, status: int, code: str) -> bool:
+        # A 404 for a path that no backend has is the request's fault; cooling down for it would let one caller take
+        # a backend from all others. The same holds for a refusal of the caller's own token.
+        if status in {401, 403}:
+            return not isinstance(member.backend.auth, CallerToken)
+        return status == 404 and code == "DeploymentNotFound"
+
+    def _all_out(self, call: Call, last: AttemptFailed | None) -> NoBackend | UpstreamGarbage:
+        now = self._clock.monotonic()
+        name = call.deployment.name
+        if last is not None and last.kind == "garbage":
+            return UpstreamGarbage(
+                f"The backend of deployment {name} gave no usable answer: {last.message}. Request id: {call.id}."
+            )
+        recovery = self._pool.earliest_recovery(call.deployment, now) or 1.0
+        throttled = last.kind == "throttled" if last else self._pool.throttling(call.deployment, now)
+        said = f" The last one said: {last.message}" if last else ""
+        wait = recovery + self._random() * min(1.0, recovery / 10)
+        return NoBackend(
+            f"No backend of deployment {name} is available; try again in {wait:.1f} seconds.{said}",
+            throttled=throttled,
+            retry_after=wait,
+        )
+
+
+async def _whole(answer: Answer) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := await answer.chunk():
+        parts.append(part)
+        size += len(part)
+        if size > LONGEST_JSON:
+            raise UpstreamNonsense("the answer is too large")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _content_type(answer: Answer) -> str:
+    for name, value in answer.headers:
+        if name.lower() == b"content-type":
+            return value.partition(b";")[0].strip().lower().decode("latin-1")
+    return ""
+
+
+def _text_headers(answer: Answer) -> Mapping[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+
+
+def _error(body: bytes) -> tuple[str, str]:
+    try:
+        error = _decode_error(body).error
+    except msgspec.DecodeError:
+        return "", ""
+    return (str(error.code or ""), (error.message or "")[:500]) if error else ("", "")

@@ -1,0 +1,109 @@
+"""What can go wrong with a call, and how a caller is told: in OpenAI's error shape, which the SDKs make classes of.
+
+    GatewayError
+    |- Unauthenticated      401  no key, or one that is nobody's
+    |- Forbidden            403  known, but not allowed this
+    |- OperationNotFound    404  no such path
+    |- DeploymentNotFound   404  no such deployment
+    |- InvalidRequest       400  a body that cannot be understood
+    |- MethodNotAllowed     405
+    |- BodyTimeout          408  the body did not arrive in time
+    |- BodyTooLarge         413  over the size limit
+    |- EncodingNotSupported 415  a compressed body
+    |- UpstreamGarbage      502  a backend answered with what is no answer
+    `- NoBackend        429, 503  every backend is cooling down, tripped or already tried
+
+`CallerLeft` is no answer at all: the connection is gone.
+"""
+
+import math
+
+import msgspec
+
+
+class CallerLeft(Exception):
+    """The caller closed the connection; nothing can be sent to it any more."""
+
+
+class GatewayError(Exception):
+    """A call that the gateway itself answers with an error. `headers` are added to the answer."""
+
+    status = 500
+    type = "server_error"
+    code = "internal_error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.headers = headers
+
+
+class Unauthenticated(GatewayError):
+    status, type, code = 401, "authentication_error", "invalid_api_key"
+
+
+class Forbidden(GatewayError):
+    status, type, code = 403, "permission_error", "permission_denied"
+
+
+class OperationNotFound(GatewayError):
+    status, type, code = 404, "invalid_request_error", "operation_not_found"
+
+
+class DeploymentNotFound(GatewayError):
+    status, type, code = 404, "invalid_request_error", "DeploymentNotFound"
+
+
+class InvalidRequest(GatewayError):
+    status, type, code = 400, "invalid_request_error", "invalid_request"
+
+
+class MethodNotAllowed(GatewayError):
+    status, type, code = 405, "invalid_request_error", "method_not_allowed"
+
+
+class BodyTimeout(GatewayError):
+    status, type, code = 408, "invalid_request_error", "request_timeout"
+
+
+class BodyTooLarge(GatewayError):
+    status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class EncodingNotSupported(GatewayError):
+    status, type, code = 415, "invalid_request_error", "unsupported_content_encoding"
+
+
+class UpstreamGarbage(GatewayError):
+    status, type, code = 502, "server_error", "bad_gateway"
+
+
+class NoBackend(GatewayError):
+    """`retry_after` is when the first backend is expected back, in seconds from now."""
+
+    status, type, code = 503, "server_error", "no_backend_available"
+
+    def __init__(self, message: str, *, throttled: bool, retry_after: float) -> None:
+        milliseconds = max(1, math.ceil(retry_after * 1000))
+        super().__init__(
+            message,
+            headers=(
+                (b"retry-after", str(math.ceil(milliseconds / 1000)).encode()),
+                (b"retry-after-ms", str(milliseconds).encode()),
+            ),
+        )
+        if throttled:
+            self.status, self.type, self.code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
+def error_body(error: GatewayError) -> bytes:
+    """Return `{"error": {"message", "type", "param", "code"}}` as JSON bytes."""
+    return error_json(error.message, error.type, error.code, error.param)
+
+
+def error_json(message: str, kind: str, code: str, param: str | None = None) -> bytes:
+    """Return OpenAI's error object as JSON bytes."""
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})

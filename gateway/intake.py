@@ -1,0 +1,132 @@
+"""From an HTTP request to a Call: what is asked for, whether it is allowed, and what of it goes upstream."""
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import operations
+from gateway.bodies import Peek, Receive, peek, read_body, too_large, with_usage
+from gateway.call import Call
+from gateway.callers import Caller
+from gateway.catalog import Catalog, Deployment, Subscription
+from gateway.errors import (
+    DeploymentNotFound,
+    EncodingNotSupported,
+    Forbidden,
+    InvalidRequest,
+    MethodNotAllowed,
+    OperationNotFound,
+)
+from gateway.operations import Target
+from seams.clock import Clock
+
+SENT_UPSTREAM = frozenset(
+    {
+        b"accept",
+        b"content-type",
+        b"idempotency-key",
+        b"openai-beta",
+        b"traceparent",
+        b"tracestate",
+        b"x-ms-client-request-id",
+    }
+)
+"""Everything else that a caller sends, its credentials and `x-ms-spillover-deployment` included, stays here."""
+
+NOT_JSON = ("multipart/", "audio/", "image/", "application/octet-stream")
+"""Content types that pass untouched; anything else is taken for JSON, as curl's default type with a JSON body is."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRules:
+    """`limit` in bytes, `timeout` in seconds."""
+
+    limit: int
+    timeout: float
+
+
+class Intake:
+    def __init__(self, catalog: Catalog, clock: Clock, rules: BodyRules) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._rules = rules
+
+    async def call(
+        self, call_id: str, caller: Caller, target: Target, scope: MutableMapping[str, Any], receive: Receive
+    ) -> Call:
+        """Return the call, its body received. Raises the GatewayErrors of a request that cannot be sent on."""
+        started = self._clock.monotonic()
+        method: str = scope["method"]
+        _check_method(method, target)
+        subscription = caller.entitlement()
+        headers = self._headers(scope)
+        body = await read_body(receive, self._rules.limit, self._rules.timeout)
+        json = not headers.get("content-type", "").lower().startswith(NOT_JSON)
+        asked = peek(body) if json and (body or method == "POST") else Peek()
+        deployment = self._deployment(target, asked, subscription)
+        query = scope["query_string"].decode("latin-1")
+        hide_usage = _must_ask_for_usage(target, asked, query)
+        if hide_usage:
+            body = with_usage(body, asked.stream_options)
+        if json and body:
+            headers["content-type"] = "application/json"
+        return Call(
+            id=call_id,
+            caller=caller,
+            subscription=subscription,
+            target=target,
+            deployment=deployment,
+            method=method,
+            query=query,
+            headers=headers,
+            body=body,
+            peek=asked,
+            hide_usage=hide_usage,
+            started=started,
+        )
+
+    def _headers(self, scope: MutableMapping[str, Any]) -> dict[str, str]:
+        headers = {"user-agent": "tollgate"}
+        for name, value in scope["headers"]:
+            if name in SENT_UPSTREAM:
+                headers[name.decode()] = value.decode("latin-1")
+            elif name == b"content-length" and value.isdigit() and int(value[:19]) > self._rules.limit:
+                raise too_large(self._rules.limit)
+            elif name == b"content-encoding" and value.lower() != b"identity":
+                raise EncodingNotSupported("A compressed request body is not taken; send it as it is.")
+        return headers
+
+    def _deployment(self, target: Target, asked: Peek, subscription: Subscription) -> Deployment:
+        name = asked.model if target.deployment is None else target.deployment
+        if not name:
+            raise InvalidRequest("The request body names no model.", param="model")
+        deployment = self._catalog.deployments.get(name)
+        if deployment is None:
+            raise DeploymentNotFound(f"The deployment {name[:100]} does not exist.", param="model")
+        if subscription.deployments is not None and name not in subscription.deployments:
+            raise Forbidden(
+                f"The subscription {subscription.name} may not use the deployment {name}; ask the platform team.",
+                param="model",
+            )
+        return deployment
+
+
+def _check_method(method: str, target: Target) -> None:
+    if method != "POST" and target.operation in operations.METERED:
+        raise MethodNotAllowed(f"{target.operation} is called with POST.", headers=((b"allow", b"POST"),))
+    if method != "POST" and target.deployment is None:
+        raise OperationNotFound(f"There is no operation {method} {target.operation[:200]}.")
+
+
+def _must_ask_for_usage(target: Target, asked: Peek, query: str) -> bool:
+    if not asked.stream or asked.usage_asked or target.operation not in operations.INCLUDES_USAGE:
+        return False
+    return operations.includes_usage(target.upstream, _api_version(query))
+
+
+def _api_version(query: str) -> str:
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if name == "api-version":
+            return value
+    return ""

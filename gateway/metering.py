@@ -1,0 +1,122 @@
+"""From a call that is over to its usage events: the backend's counts where they came, else our own, and marked so."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+
+from gateway import operations
+from gateway.answers import AnswerReport, split_version
+from gateway.call import Call
+from gateway.catalog import Member
+from gateway.publisher import UsagePublisher
+from gateway.streaming import texts_of
+from gateway.tokens import TokenCounter
+from gateway.usage import Meters, Outcome, UsageEvent
+from seams.clock import Clock
+
+NOTHING = Meters()
+
+
+@dataclass(frozen=True, slots=True)
+class _Consumed:
+    meters: Meters = NOTHING
+    estimated: bool = False
+    model: str = ""
+    service_tier: str = ""
+
+
+class Meter:
+    """Publishes one event a call, and one for each broken attempt that a backend bills."""
+
+    def __init__(self, counter: TokenCounter, publisher: UsagePublisher, clock: Clock) -> None:
+        self._counter = counter
+        self._publisher = publisher
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def settle(self, call: Call, outcome: Outcome | None) -> None:
+        """Publish what a call consumed; returns when it is durable. `outcome` None: no backend gave an answer."""
+        events = [await self._broken(call, number) for number in call.broken]
+        if outcome is not None and call.tried:
+            consumed = await self._consumed(call)
+            events.append(self._event(call, call.member, outcome, consumed))
+        if len(events) == 1:
+            await self._publisher.publish(events[0])
+        elif events:
+            await asyncio.gather(*(self._publisher.publish(event) for event in events))
+
+    def settle_later(self, call: Call, outcome: Outcome) -> None:
+        """Do the same in a task of our own, where the call's own task is being cancelled."""
+        self._own(self.settle(call, outcome))
+
+    async def close(self) -> None:
+        """Wait for the events of cancelled calls."""
+        await asyncio.gather(*self._tasks)
+        await self._publisher.close()
+
+    def _own(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _consumed(self, call: Call) -> _Consumed:
+        attempt, reader = call.attempt, call.reader
+        if attempt is None:
+            return await self._estimate(call, {})
+        if attempt.answer.status >= 400:
+            return _Consumed()
+        report = attempt.report if reader is None else reader.report
+        if report is not None and report.usage is not None:
+            return _reported(report, report.usage)
+        if call.target.operation not in operations.METERED:
+            return _Consumed()
+        if reader is not None:
+            return await self._estimate(call, reader.delivered_text(), reader.model)
+        texts = texts_of(call.target.operation, attempt.body or b"")
+        return await self._estimate(call, texts, report.model if report else "")
+
+    async def _estimate(self, call: Call, texts: dict[str, str], model: str = "") -> _Consumed:
+        name = model or call.deployment.model
+        prompt = await self._counter.request(call.target.operation, name, call.body)
+        completion = await self._counter.texts(name, texts.values())
+        return _Consumed(Meters(prompt_tokens=prompt, completion_tokens=completion), estimated=True, model=model)
+
+    async def _broken(self, call: Call, number: int) -> UsageEvent:
+        member = call.tried[number - 1]
+        consumed = await self._estimate(call, {})
+        return self._event(call, member, "upstream_error", consumed, number)
+
+    def _event(
+        self, call: Call, member: Member, outcome: Outcome, consumed: _Consumed, number: int | None = None
+    ) -> UsageEvent:
+        now = self._clock.monotonic()
+        first = call.first_byte_at or now
+        model, version = split_version(consumed.model or call.deployment.model)
+        attempt = call.attempt if number is None else None
+        return UsageEvent(
+            id=call.id if number is None else f"{call.id}-{number}",
+            parent="" if number is None else call.id,
+            time=self._clock.now(),
+            subscription=call.subscription.name,
+            cost_centre=call.subscription.cost_centre,
+            operation=call.target.operation[:256],
+            deployment=call.deployment.name,
+            model=model,
+            model_version=version,
+            backend=member.backend.name,
+            deployment_type=member.backend.deployment_type,
+            region=member.backend.region,
+            service_tier=consumed.service_tier,
+            streamed=attempt.streamed if attempt else bool(call.peek.stream),
+            outcome=outcome,
+            status=attempt.answer.status if attempt else 499 if outcome == "client_closed" else 502,
+            estimated=consumed.estimated,
+            attempts=len(call.tried),
+            meters=consumed.meters,
+            latency_ms=int((now - call.started) * 1000),
+            first_token_ms=int((first - call.started) * 1000),
+        )
+
+
+def _reported(report: AnswerReport, meters: Meters) -> _Consumed:
+    return _Consumed(meters, model=report.model, service_tier=report.service_tier)

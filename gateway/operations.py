@@ -1,0 +1,67 @@
+"""What a path asks for: the four URL shapes in which callers reach a deployment's operations.
+
+/openai/deployments/{deployment}/{operation}   Azure SDKs
+/deployments/{deployment}/{operation}          API Management style
+/openai/v1/{operation}, /v1/{operation}        Azure's v1 API and the plain OpenAI SDK: the body names the model
+/openai/{operation}                            Azure SDKs, for operations without a deployment in the path
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote
+
+from gateway.errors import OperationNotFound
+
+PREFIXES: Final = ("/openai/", "/v1/", "/deployments/")
+"""Paths that begin so are the gateway's."""
+
+CHAT: Final = "chat/completions"
+COMPLETIONS: Final = "completions"
+EMBEDDINGS: Final = "embeddings"
+RESPONSES: Final = "responses"
+MODELS: Final = "models"
+
+INCLUDES_USAGE: Final = frozenset({CHAT, COMPLETIONS})
+"""Operations whose streams carry usage only where `stream_options.include_usage` asks for it."""
+
+METERED: Final = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
+"""Operations whose JSON answers carry usage."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:~-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.:~-]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`deployment` is None where the body names it. `upstream` is the path there, with a `{}` for the deployment."""
+
+    operation: str
+    deployment: str | None
+    upstream: str
+
+
+@lru_cache(maxsize=4096)
+def target(path: str) -> Target:
+    """Return what this path (percent-encoded, as it came) asks for. Raises OperationNotFound."""
+    path = unquote(path)
+    for prefix in ("/openai/deployments/", "/deployments/"):
+        if path.startswith(prefix):
+            deployment, _, operation = path.removeprefix(prefix).partition("/")
+            if deployment and _SAFE.fullmatch(operation):
+                return Target(operation, deployment, f"/openai/deployments/{{}}/{operation}")
+    for prefix, upstream in (("/openai/v1/", "/openai/v1/"), ("/v1/", "/openai/v1/"), ("/openai/", "/openai/")):
+        if path.startswith(prefix):
+            operation = path[len(prefix) :]
+            if _SAFE.fullmatch(operation) and not operation.startswith("deployments/"):
+                return Target(operation, None, upstream + operation)
+            break
+    raise OperationNotFound(f"There is no operation at {path[:200]}.")
+
+
+def includes_usage(upstream: str, api_version: str) -> bool:
+    """Tell whether `stream_options.include_usage` is known there: the v1 API, and versions from 2024-08-01-preview on.
+
+    Source: Azure OpenAI's API version lifecycle; older versions answer 400 to the unknown argument.
+    """
+    return upstream.startswith("/openai/v1/") or api_version[:10] >= "2024-08-01"

@@ -1,0 +1,93 @@
+"""Which backend serves: the first tier with a member that may be used, and inside it by weight.
+
+A member may be used while it is not cooling down, its backend's breaker lets traffic through, and this call has not
+tried it. Cooldowns belong to a deployment of a backend, as Azure's limits do; breakers to the backend.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+
+from gateway.breaker import Breaker, BreakerRules
+from gateway.catalog import Deployment, Member
+from gateway.cooldown import cooldown
+
+
+class Pool:
+    """Health of every backend, as this instance saw it. Times are monotonic seconds; no I/O."""
+
+    def __init__(self, random: Callable[[], float], rules: BreakerRules, longest_attempt: float) -> None:
+        """Take `random` for numbers in [0, 1), and `longest_attempt`, the seconds after which a probe is given up."""
+        self._random = random
+        self._rules = rules
+        self._longest_attempt = longest_attempt
+        self._breakers: dict[str, Breaker] = {}
+        self._cooling: dict[tuple[str, str], float] = {}
+        self._throttled: dict[tuple[str, str], int] = {}
+
+    def choose(self, deployment: Deployment, tried: Collection[Member], now: float) -> Member | None:
+        """Return the member to try next and count it as tried by its breaker; None where all are out."""
+        for tier in deployment.tiers:
+            usable = [member for member in tier if member not in tried and self._recovery(member, now) <= now]
+            if usable:
+                member = usable[0] if len(usable) == 1 else self._by_weight(usable)
+                self._breaker(member).admit(now, self._longest_attempt)
+                return member
+        return None
+
+    def earliest_recovery(self, deployment: Deployment, now: float) -> float:
+        """Return seconds until the first member may be used again; 0 where one may be used now."""
+        return min(self._recovery(member, now) for tier in deployment.tiers for member in tier) - now
+
+    def throttling(self, deployment: Deployment, now: float) -> bool:
+        """Tell whether the first member to come back is out because it throttles, not because it fails."""
+        members = [member for tier in deployment.tiers for member in tier]
+        first = min(members, key=lambda member: self._recovery(member, now))
+        return self._cooling.get(_key(first), now) > now and self._breaker(first).closed_at(now) <= now
+
+    def answered(self, member: Member, now: float) -> None:
+        self._throttled.pop(_key(member), None)
+        self._breaker(member).succeeded(now)
+
+    def failed(self, member: Member, now: float) -> None:
+        """Note a connect error, a time-out, garbage or a 5xx."""
+        self._breaker(member).failed(now)
+
+    def undecided(self, member: Member) -> None:
+        """Note that the caller left before the backend showed how it is."""
+        self._breaker(member).undecided()
+
+    def throttled(self, member: Member, headers: Mapping[str, str], now: float, wall: datetime) -> float:
+        """Let the member cool down as its 429 asks; return the seconds until it may be used again."""
+        key = _key(member)
+        in_a_row = self._throttled[key] = self._throttled.get(key, 0) + 1
+        self._breaker(member).undecided()
+        return self.cool(member, cooldown(headers, wall, in_a_row), now)
+
+    def cool(self, member: Member, seconds: float, now: float) -> float:
+        """Leave the member alone for `seconds`, or longer where it is left alone longer already."""
+        until = max(now + seconds, self._cooling.get(_key(member), now))
+        self._cooling[_key(member)] = until
+        return until - now
+
+    def _recovery(self, member: Member, now: float) -> float:
+        cooling = self._cooling.get(_key(member), now)
+        breaker = self._breakers.get(member.backend.name)
+        return max(cooling, now) if breaker is None else max(cooling, breaker.closed_at(now))
+
+    def _breaker(self, member: Member) -> Breaker:
+        breaker = self._breakers.get(member.backend.name)
+        if breaker is None:
+            breaker = self._breakers[member.backend.name] = Breaker(self._rules)
+        return breaker
+
+    def _by_weight(self, members: list[Member]) -> Member:
+        point = self._random() * sum(member.weight for member in members)
+        for member in members:
+            point -= member.weight
+            if point < 0:
+                return member
+        return members[-1]
+
+
+def _key(member: Member) -> tuple[str, str]:
+    return member.backend.name, member.deployment

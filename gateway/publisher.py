@@ -1,0 +1,91 @@
+"""Usage events on their way out: durable before a call is done, and never in the caller's way.
+
+Events of calls that end within a few milliseconds of each other share one acknowledgement. While one batch is under
+way the next one gathers, so a slow stream makes batches larger, not queues longer.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+
+from gateway import usage
+from gateway.usage import UsageEvent
+from seams.events import EventStream, StreamUnavailable
+
+GATHER_SECONDS = 0.002
+PAUSES = (0.1, 0.5, 2.0)
+"""Seconds before each further try of a batch."""
+
+MOST_WAITING = 20_000
+"""Events; beyond it the stream has been out of reach for long and memory is worth more."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    event: UsageEvent
+    done: asyncio.Future[None]
+
+
+class UsagePublisher:
+    """`lost` counts the events that no store took; it must read 0, and each is in the log whole."""
+
+    def __init__(self, stream: EventStream) -> None:
+        self._stream = stream
+        self._waiting: list[_Waiting] = []
+        self._sender: asyncio.Task[None] | None = None
+        self.lost = 0
+
+    async def publish(self, event: UsageEvent) -> None:
+        """Return when the event is durable, or given up and counted as lost. Cancelling it does not take it back."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._lose([event], "too many events are waiting")
+            return
+        waiting = _Waiting(event, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send_all())
+        await asyncio.shield(waiting.done)
+
+    async def close(self) -> None:
+        """Wait until everything that was taken is durable or lost."""
+        if self._sender is not None:
+            await self._sender
+
+    async def _send_all(self) -> None:
+        await asyncio.sleep(GATHER_SECONDS)
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            by_key: defaultdict[str, list[_Waiting]] = defaultdict(list)
+            for waiting in batch:
+                by_key[waiting.event.subscription].append(waiting)
+            await asyncio.gather(*(self._send(key, part) for key, part in by_key.items()))
+        self._sender = None
+
+    async def _send(self, key: str, batch: list[_Waiting]) -> None:
+        bodies = [usage.encode(waiting.event) for waiting in batch]
+        try:
+            for pause in (*PAUSES, None):
+                try:
+                    await self._stream.publish(bodies, key)
+                except StreamUnavailable as error:
+                    if pause is None:
+                        self._lose([waiting.event for waiting in batch], str(error))
+                        return
+                    await asyncio.sleep(pause)
+                else:
+                    return
+        except Exception:
+            logger.exception("Publishing usage events failed")
+            self._lose([waiting.event for waiting in batch], "an error of ours")
+        finally:
+            for waiting in batch:
+                if not waiting.done.done():
+                    waiting.done.set_result(None)
+
+    def _lose(self, events: list[UsageEvent], why: str) -> None:
+        self.lost += len(events)
+        for event in events:
+            logger.critical("Usage event lost (%s): %s", why, usage.encode(event).decode())

@@ -1,0 +1,143 @@
+"""Passes a backend's answer on to the caller, and adds nothing to it but the gateway's own headers."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from gateway import operations
+from gateway.attempt import Attempt
+from gateway.call import Call
+from gateway.departure import DepartureWatch
+from gateway.errors import CallerLeft, error_json
+from gateway.streaming import TEXT_OF_CHAT, TEXT_OF_RESPONSES, StreamReader
+from gateway.upstream import UpstreamError
+from gateway.usage import Outcome
+from seams.clock import Clock
+
+type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+type Headers = list[tuple[bytes, bytes]]
+
+NOT_PASSED_ON = frozenset(
+    {
+        # Hop by hop (RFC 9110, 7.6.1), made anew by our own server, or ours to say.
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+        b"date",
+        b"server",
+        b"set-cookie",
+        b"strict-transport-security",
+        b"x-request-id",
+        b"x-gateway-backend",
+        b"x-gateway-attempts",
+    }
+)
+
+ENDING_IS_MARKED = frozenset({operations.CHAT, operations.COMPLETIONS, operations.RESPONSES})
+"""Operations whose streams say that they are complete; one that stops without saying so was cut."""
+
+logger = logging.getLogger(__name__)
+
+
+class Relay:
+    def __init__(self, clock: Clock, idle: float) -> None:
+        """Take `idle`, the seconds of silence inside a stream that count as a stall."""
+        self._clock = clock
+        self._idle = idle
+
+    async def pass_on(self, call: Call, attempt: Attempt, send: Send, watch: DepartureWatch) -> Outcome:
+        """Send the answer and return how it ended. Raises CallerLeft; closes the backend's connection in any case."""
+        try:
+            if attempt.body is not None:
+                await self._whole(call, attempt, attempt.body, send, watch)
+                return "completed"
+            return await self._stream(call, attempt, send, watch)
+        finally:
+            attempt.answer.close()
+
+    async def _whole(self, call: Call, attempt: Attempt, body: bytes, send: Send, watch: DepartureWatch) -> None:
+        watch.stop()
+        headers = answer_headers(call, attempt.answer.headers)
+        headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": attempt.answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _stream(self, call: Call, attempt: Attempt, send: Send, watch: DepartureWatch) -> Outcome:
+        reader = call.reader = _reader(call, attempt)
+        headers = answer_headers(call, attempt.answer.headers)
+        await send({"type": "http.response.start", "status": attempt.answer.status, "headers": headers})
+        fault = await self._pump(attempt, reader, send)
+        watch.stop()
+        if reader is not None and not reader.failed:
+            reader.close()
+            if reader.malformed:
+                fault = "sent what is no event stream"
+            elif not fault and not reader.ended and call.target.operation in ENDING_IS_MARKED:
+                fault = "ended the stream before it was complete"
+        if fault:
+            logger.warning("%s backend %s %s", call.id, attempt.member.backend.name, fault)
+            # Bytes that are no events have no place for an error: left unfinished, the answer reads as cut.
+            if reader is not None:
+                await send({"type": "http.response.body", "body": _error_event(call, fault), "more_body": False})
+            return "upstream_error"
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return "upstream_error" if reader is not None and reader.failed else "completed"
+
+    async def _pump(self, attempt: Attempt, reader: StreamReader | None, send: Send) -> str:
+        """Pass bytes on until they end; return what went wrong with the backend, or nothing."""
+        data = attempt.first
+        loop = asyncio.get_running_loop()
+        sending = False
+        try:
+            async with asyncio.timeout(self._idle) as silence:
+                while data:
+                    block = data if reader is None else reader.feed(data)
+                    if block:
+                        sending = True
+                        await send({"type": "http.response.body", "body": block, "more_body": True})
+                        sending = False
+                    if reader is not None and reader.malformed:
+                        return "sent what is no event stream"
+                    silence.reschedule(loop.time() + self._idle)
+                    data = await attempt.answer.chunk()
+        except TimeoutError as error:
+            if sending:
+                raise CallerLeft from error
+            return f"was silent for {self._idle:g} seconds"
+        except UpstreamError:
+            return "broke the stream off"
+        return ""
+
+
+def answer_headers(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Return a backend's headers as the caller gets them, lower-case, with the gateway's own."""
+    kept = [(lower, value) for name, value in headers if (lower := name.lower()) not in NOT_PASSED_ON]
+    kept += own_headers(call)
+    return kept
+
+
+def own_headers(call: Call) -> Headers:
+    headers = [(b"x-request-id", call.id.encode()), (b"x-gateway-attempts", str(len(call.tried)).encode())]
+    if call.tried:
+        headers.append((b"x-gateway-backend", call.member.backend.name.encode()))
+    return headers
+
+
+def _reader(call: Call, attempt: Attempt) -> StreamReader | None:
+    content_type = next((v for n, v in attempt.answer.headers if n.lower() == b"content-type"), b"")
+    if not content_type.lower().startswith(b"text/event-stream"):
+        return None
+    responses = call.target.operation == operations.RESPONSES
+    return StreamReader(call.hide_usage, TEXT_OF_RESPONSES if responses else TEXT_OF_CHAT)
+
+
+def _error_event(call: Call, fault: str) -> bytes:
+    message = f"The backend {fault}; what was delivered is charged. Request id: {call.id}."
+    return b"data: " + error_json(message, "server_error", "upstream_error") + b"\n\n"

@@ -1,0 +1,205 @@
+"""Server-sent events on their way through: usage taken out, faults noticed, everything else byte for byte.
+
+Complete events go on at once; the unfinished rest of a read waits for its end. A block of events is looked at by three
+searches at C speed; JSON is parsed only where they find something, which is once or twice a stream. Framing: the
+HTML standard, 9.2 "Server-sent events".
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gateway import operations
+from gateway.answers import AnswerReport, read_report
+
+LONGEST_EVENT = 32 * 1024 * 1024
+"""Bytes that may come without the end of an event (a picture in base64 is large)."""
+
+FOLD_AT = 16_384
+"""Bytes of delivered events that are kept whole; then only the text in them is kept."""
+
+_PLAIN = re.compile(rb"(?:(?:event: [^\r\n]*\n)?data: \{[^\r\n]*\}\n\n)+")
+_NOTABLE = re.compile(
+    rb'"usage"\s*:\s*\{|data: \{\s*"error"|"type"\s*:\s*"(?:error|response\.(?:completed|incomplete|failed))"'
+)
+_END_OF_EVENT = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_FIELD = re.compile(rb"(?:data|event|id|retry)(?::|$)|:")
+_TEXT = re.compile(rb'"(content|refusal|reasoning_content|name|arguments|text|delta)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,128})"')
+
+FINAL_TYPES = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+TEXT_OF_CHAT = frozenset({b"content", b"refusal", b"reasoning_content", b"name", b"arguments", b"text"})
+"""Fields that hold what the model said: in chunks and answers of chat completions, and in completions' `text`."""
+
+TEXT_OF_RESPONSES = frozenset({b"delta"})
+"""The same in a Responses stream, whose later events repeat the deltas in other fields."""
+
+TEXT_OF_WHOLE_RESPONSES = frozenset({b"text", b"refusal", b"arguments"})
+
+
+class _Choices(msgspec.Struct):
+    choices: list[msgspec.Raw] | None = None
+
+
+class _Envelope(msgspec.Struct):
+    type: str = ""
+    response: msgspec.Raw | None = None
+    error: msgspec.Raw | None = None
+
+
+_choices = msgspec.json.Decoder(_Choices).decode
+_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+@dataclass(slots=True)
+class StreamReader:
+    """Reads one stream. `hide_usage`: the caller did not ask for the usage chunk that the gateway asked for.
+
+    After each `feed`: `ended`, the last event came; `failed`, the backend sent an error event; `malformed`, what came
+    is no stream of JSON events, and what `feed` returned stops before it.
+    """
+
+    hide_usage: bool
+    texts: frozenset[bytes]
+    report: AnswerReport | None = None
+    ended: bool = False
+    failed: bool = False
+    malformed: bool = False
+    _held: bytes = b""
+    _delivered: list[bytes] = field(default_factory=list)
+    _delivered_size: int = 0
+    _text: dict[bytes, list[str]] = field(default_factory=dict)
+    _model: str = ""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes and return those that are to go on now."""
+        if self._held:
+            data = self._held + data
+        if data.endswith(b"\n\n"):
+            block, self._held = data, b""
+        else:
+            block = self._complete(data)
+        if block and not self._is_plain(block):
+            block = self._sort_out(block)
+        if block:
+            self._keep(block)
+        return block
+
+    def close(self) -> None:
+        """Note that no more bytes come; an event that is not finished now never will be."""
+        if self._held.strip():
+            self.malformed = True
+
+    def delivered_text(self) -> dict[str, str]:
+        """Return the text that was passed on, by the JSON field that held it."""
+        self._fold()
+        return {name.decode(): "".join(pieces) for name, pieces in self._text.items()}
+
+    @property
+    def model(self) -> str:
+        """The model that answers, as far as the stream has told."""
+        self._fold()
+        return (self.report.model if self.report else "") or self._model
+
+    def _complete(self, data: bytes) -> bytes:
+        end = 0
+        for match in _END_OF_EVENT.finditer(data):
+            end = match.end()
+        self._held = data[end:]
+        if len(self._held) > LONGEST_EVENT:
+            self.malformed = True
+        return data[:end]
+
+    @staticmethod
+    def _is_plain(block: bytes) -> bool:
+        # Braces that do not balance are a cut-off object, or braces in text: both are worth a parse.
+        return (
+            _PLAIN.fullmatch(block) is not None
+            and block.count(b"{") == block.count(b"}")
+            and _NOTABLE.search(block) is None
+        )
+
+    def _sort_out(self, block: bytes) -> bytes:
+        kept: list[bytes] = []
+        start = 0
+        for match in _END_OF_EVENT.finditer(block):
+            event = block[start : match.end()]
+            start = match.end()
+            if self._note(event):
+                kept.append(event)
+            if self.malformed:
+                break
+        return b"".join(kept)
+
+    def _note(self, event: bytes) -> bool:
+        """Take what an event tells and return whether it goes on to the caller."""
+        lines = event.splitlines()
+        if not all(_FIELD.match(line) for line in lines if line):
+            self.malformed = True
+            return False
+        payload = b"\n".join(line[5:].lstrip() for line in lines if line.startswith(b"data:"))
+        if not payload:
+            return True
+        if payload == b"[DONE]":
+            self.ended = True
+            return True
+        try:
+            return self._note_object(payload)
+        except msgspec.DecodeError:
+            self.malformed = True
+            return False
+
+    def _note_object(self, payload: bytes) -> bool:
+        envelope = _envelope(payload)
+        if envelope.type in FINAL_TYPES and envelope.response is not None:
+            self.ended = True
+            self.failed = envelope.type == "response.failed"
+            self.report = read_report(bytes(envelope.response)) or self.report
+            return True
+        if envelope.type == "error" or (envelope.error is not None and bytes(envelope.error) != b"null"):
+            self.failed = True
+            return True
+        report = read_report(payload)
+        if report is None or report.usage is None:
+            return True
+        self.report = report
+        return not (self.hide_usage and _choices(payload).choices == [])
+
+    def _keep(self, block: bytes) -> None:
+        self._delivered.append(block)
+        self._delivered_size += len(block)
+        if self._delivered_size > FOLD_AT:
+            self._fold()
+
+    def _fold(self) -> None:
+        raw = b"".join(self._delivered)
+        self._delivered.clear()
+        self._delivered_size = 0
+        if not self._model and (match := _MODEL.search(raw)):
+            self._model = match[1].decode("utf-8", "replace")
+        _collect(raw, self.texts, self._text)
+
+
+def texts_of(operation: str, body: bytes) -> dict[str, str]:
+    """Return what the model said in a whole JSON answer, by the JSON field that holds it."""
+    found: dict[bytes, list[str]] = {}
+    _collect(body, TEXT_OF_WHOLE_RESPONSES if operation == operations.RESPONSES else TEXT_OF_CHAT, found)
+    return {name.decode(): "".join(pieces) for name, pieces in found.items()}
+
+
+def _collect(raw: bytes, texts: frozenset[bytes], found: dict[bytes, list[str]]) -> None:
+    for name, text in _TEXT.findall(raw):
+        if name in texts:
+            found.setdefault(name, []).append(_unescaped(text))
+
+
+def _unescaped(text: bytes) -> str:
+    if b"\\" not in text:
+        return text.decode("utf-8", "replace")
+    try:
+        return msgspec.json.decode(b'"' + text + b'"', type=str)
+    except msgspec.DecodeError:
+        return text.decode("utf-8", "replace")

@@ -1,0 +1,164 @@
+"""How bytes get to a backend and back. One request, one answer; which backend and how often is not decided here.
+
+UpstreamError
+|- UpstreamUnreachable  no connection, or lost before the answer began: nothing was answered
+|- UpstreamCut          lost in the middle of an answer
+`- UpstreamNonsense     what came back is not HTTP
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Protocol
+
+import aiohttp
+from yarl import URL
+
+READ_SIZE = 65_536
+
+
+class UpstreamError(Exception):
+    """The exchange with a backend broke; the message is for logs and callers alike and holds no secret."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    pass
+
+
+class UpstreamCut(UpstreamError):
+    pass
+
+
+class UpstreamNonsense(UpstreamError):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`url` is percent-encoded already; `headers` holds a credential and is kept out of every repr."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Answer(Protocol):
+    """A backend's answer whose head has come. Header names are as they were sent; `close` may be called twice."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]: ...
+
+    async def chunk(self) -> bytes:
+        """Return the next bytes as soon as there are any, b"" at the end. Raises UpstreamCut."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back where the answer has ended, else drop it, so that the backend stops working."""
+        ...
+
+
+class Upstream(Protocol):
+    async def send(self, request: Request) -> Answer:
+        """Send a request and return its answer's head.
+
+        Time-outs are the caller's, but for the connection's own. Raises UpstreamUnreachable and UpstreamNonsense.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class AiohttpUpstream:
+    """Upstream on one aiohttp session; must be opened inside the running loop."""
+
+    def __init__(self, connect_timeout: float) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, request: Request) -> Answer:
+        session = self._session or self._open()
+        attempt = SimpleNamespace(reused=False)
+        try:
+            return await _send(session, request, attempt)
+        except UpstreamUnreachable:
+            # A kept connection that the backend closed just now says nothing about the backend: the request was not
+            # answered, and RFC 9112, 9.3.1 lets it be sent again on a new one.
+            if not attempt.reused:
+                raise
+        return await _send(session, request, attempt)
+
+    def _open(self) -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_mark_reused)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=self._timeout,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+            read_bufsize=READ_SIZE,
+            trace_configs=[trace],
+        )
+        return self._session
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+            await asyncio.sleep(0)
+
+
+async def _send(session: aiohttp.ClientSession, request: Request, attempt: SimpleNamespace) -> Answer:
+    try:
+        answer = await session.request(
+            request.method,
+            _url(request.url),
+            data=request.body or None,
+            headers=request.headers,
+            allow_redirects=False,
+            trace_request_ctx=attempt,
+        )
+    except aiohttp.ClientResponseError as error:
+        raise UpstreamNonsense(f"the answer is not HTTP: {error.message}") from error
+    except (aiohttp.ServerDisconnectedError, ConnectionResetError) as error:
+        raise UpstreamUnreachable("the connection was closed before an answer") from error
+    except (aiohttp.ClientError, OSError) as error:
+        attempt.reused = False
+        raise UpstreamUnreachable(f"no connection: {type(error).__name__}") from error
+    return _AiohttpAnswer(answer)
+
+
+async def _mark_reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.reused = True
+
+
+class _AiohttpAnswer:
+    __slots__ = ("_answer", "headers", "status")
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+        self.status = answer.status
+        self.headers: Sequence[tuple[bytes, bytes]] = answer.raw_headers
+
+    async def chunk(self) -> bytes:
+        try:
+            return await self._answer.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamCut("the connection was lost in the middle of the answer") from error
+
+    def close(self) -> None:
+        if self._answer.content.at_eof():
+            self._answer.release()
+        else:
+            self._answer.close()
+
+
+@lru_cache(maxsize=4096)
+def _url(url: str) -> URL:
+    return URL(url, encoded=True)
