@@ -1,0 +1,29 @@
+"""Our local host over an app's folder: `python serve_locally.py FOLDER STATE`; prints its port as JSON."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from local.events import LocalStreams
+from local.host import Host, HttpServer, listen
+
+
+async def _main(directory: str, state: str) -> None:
+    sys.path.insert(0, directory)
+    streams = LocalStreams(Path(state))
+    host = Host(Path(directory), streams.stream)
+    server = HttpServer(host.http())
+    listener = listen("127.0.0.1", 0)
+    async with host.event_hubs():
+        serving = asyncio.create_task(server.serve([listener]))
+        print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201 - the ready line
+        await asyncio.to_thread(sys.stdin.read)
+        server.stop()
+        await serving
+    await streams.stream("usage").close()
+    listener.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*sys.argv[1:]))
