@@ -13,7 +13,6 @@ from gateway.errors import CallerLeft, error_json
 from gateway.streaming import TEXT_OF_CHAT, TEXT_OF_RESPONSES, StreamReader
 from gateway.upstream import UpstreamError
 from gateway.usage import Outcome
-from seams.clock import Clock
 
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 type Headers = list[tuple[bytes, bytes]]
@@ -47,9 +46,8 @@ logger = logging.getLogger(__name__)
 
 
 class Relay:
-    def __init__(self, clock: Clock, idle: float) -> None:
+    def __init__(self, idle: float) -> None:
         """Take `idle`, the seconds of silence inside a stream that count as a stall."""
-        self._clock = clock
         self._idle = idle
 
     async def pass_on(self, call: Call, attempt: Attempt, send: Send, watch: DepartureWatch) -> Outcome:

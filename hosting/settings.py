@@ -42,12 +42,14 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = Field(
         default=100 * 1024 * 1024, description="Larger request bodies are refused: 413."
     )
+    body_timeout_seconds: Seconds = Field(default=60.0, description="For a whole request body to arrive.")
     max_attempts: PositiveInt = Field(default=5, description="Upstream attempts per request, each at another backend.")
     connect_timeout_seconds: Seconds = 5.0
     first_byte_timeout_seconds: Seconds = Field(default=225.0, description="Then the next backend is tried.")
     idle_timeout_seconds: Seconds = Field(default=120.0, description="Silence inside an answer that counts as a stall.")
     deadline_seconds: Seconds = Field(default=230.0, description="No new attempt starts after it.")
     publish_timeout_seconds: Seconds = Field(default=10.0, description="For one acknowledgement of usage events.")
+    enrichment_deployment: str = Field(default="gpt-4o-mini", description="The deployment that tickets are sent to.")
     detail_rows: bool = Field(default=True, description="Keep one row per usage event as the audit trail.")
 
     seams: str = Field(

@@ -1,0 +1,99 @@
+"""The web application: the gateway in front, FastAPI behind it for everything that is not a model call."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from chargeback import routes as chargeback
+from enrichment import routes as enrichment
+from gateway import operations
+from gateway.callers import Caller
+from gateway.description import described_paths
+from gateway.routes import Gateway
+from hosting import reference
+from hosting.error_answers import add_error_handlers
+from hosting.services import Services
+
+DESCRIPTION = """Azure OpenAI behind one address: balanced, limited, metered and charged to subscriptions.
+
+Send a subscription key in `api-key`, `Ocp-Apim-Subscription-Key` or `Authorization: Bearer`."""
+
+
+class TollgateApp(FastAPI):
+    """FastAPI with the gateway in front of its router; `/openapi.json` describes the gateway's paths, too."""
+
+    def __init__(self, gateway: Gateway, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(operations.PREFIXES):
+            await self._gateway(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            schema = super().openapi()
+            schema["paths"] |= described_paths()
+            schema.setdefault("components", {})["securitySchemes"] = _SECURITY
+            schema["security"] = [{name: []} for name in _SECURITY]
+        return self.openapi_schema or {}
+
+
+_SECURITY = {
+    "api-key": {"type": "apiKey", "in": "header", "name": "api-key"},
+    "subscription-key": {"type": "apiKey", "in": "header", "name": "Ocp-Apim-Subscription-Key"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+}
+
+
+def create_app(services: Services) -> TollgateApp:
+    """Return the app. Its start-up loads the token vocabulary; its shut-down closes the services."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(asyncio.to_thread(services.counter.load))
+        try:
+            yield
+        finally:
+            await loading
+            await services.close()
+
+    app = TollgateApp(
+        services.gateway,
+        title="Tollgate",
+        version="0.1.0",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+
+    def caller_of(request: Request) -> Caller:
+        return services.callers.identify(request.scope["headers"])
+
+    async def models_of(request: Request) -> AsyncIterator[openai.AsyncOpenAI]:
+        caller = caller_of(request)
+        caller.entitlement()
+        async with services.models.for_caller(caller) as models:
+            yield models
+
+    app.include_router(chargeback.router(services.statements, caller_of))
+    app.include_router(enrichment.router(models_of, services.settings.enrichment_deployment))
+    reference.mount(app)
+    _add_home(app)
+    add_error_handlers(app)
+    return app
+
+
+def _add_home(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def home() -> Response:
+        return RedirectResponse("/docs")

@@ -1,0 +1,51 @@
+"""The one place where errors of every capability become answers, all in OpenAI's error shape."""
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from chargeback.statements import StatementForbidden
+from enrichment import errors as enrichment_errors
+from enrichment.errors import EnrichmentError
+from gateway.errors import GatewayError, OperationNotFound, error_body, error_json
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    app.exception_handler(EnrichmentError)(enrichment_errors.answer)
+
+    @app.exception_handler(GatewayError)
+    async def gateway_error(_: Request, error: GatewayError) -> Response:
+        return _gateway_answer(error)
+
+    @app.exception_handler(StatementForbidden)
+    async def forbidden(_: Request, error: StatementForbidden) -> Response:
+        return _answer(403, str(error), "permission_error", "permission_denied")
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"] if step != "body")
+        message = f"{place}: {first['msg']}" if place else str(first["msg"])
+        return _answer(422, message, "invalid_request_error", "invalid_request")
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            return _gateway_answer(OperationNotFound(f"There is nothing at {request.url.path[:200]}."))
+        return _answer(error.status_code, str(error.detail), "invalid_request_error", "invalid_request", error.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(_request: Request, _error: Exception) -> Response:
+        return _answer(500, "Tollgate failed; its log says why.", "server_error", "internal_error")
+
+
+def _gateway_answer(error: GatewayError) -> Response:
+    headers = {name.decode(): value.decode() for name, value in error.headers}
+    return Response(error_body(error), error.status, headers, "application/json")
+
+
+def _answer(status: int, message: str, kind: str, code: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(error_json(message, kind, code), status, headers, "application/json")

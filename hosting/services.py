@@ -1,0 +1,215 @@
+"""The composition root: everything that the app is made of, built from its settings in one place.
+
+Building connects to nothing. The catalog and the settings are checked here, so that a wrong one stops the start.
+"""
+
+import hashlib
+import importlib
+import os
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from azure.core.credentials_async import AsyncTokenCredential
+
+from chargeback.ledger import Ledger
+from chargeback.prices import PriceBook
+from chargeback.statements import Statements
+from gateway.breaker import BreakerRules
+from gateway.callers import Callers, KeyCallers
+from gateway.catalog import Catalog, ManagedIdentity
+from gateway.catalog_file import load_catalog
+from gateway.dispatch import Dispatcher, DispatchRules
+from gateway.intake import BodyRules, Intake
+from gateway.metering import Meter
+from gateway.pool import Pool
+from gateway.publisher import UsagePublisher
+from gateway.relay import Relay
+from gateway.routes import Gateway
+from gateway.tokens import VOCABULARIES, TokenCounter
+from gateway.upstream import AiohttpUpstream
+from hosting.events import EventHubStream
+from hosting.identity import EntraTokenSource, credential
+from hosting.models import Models
+from hosting.settings import DEMO_CATALOG, Settings
+from hosting.tables import AzureTables
+from seams.clock import Clock, SystemClock
+from seams.events import EventStream
+from seams.tables import Tables
+from seams.tokens import TokenSource, TokenUnavailable
+
+DEMO_KEYS = ("demo-service-desk", "demo-data-science", "demo-operator")
+
+
+class WrongSettings(Exception):
+    """The app cannot start with these settings; the message says what to set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """Where rows and events live. `stream` opens an event hub by its name."""
+
+    tables: Tables
+    stream: Callable[[str], EventStream]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    catalog: Catalog
+    callers: Callers
+    gateway: Gateway
+    models: Models
+    ledger: Ledger
+    statements: Statements
+    counter: TokenCounter
+    closing: AsyncExitStack
+
+    async def close(self) -> None:
+        """Wait for usage events under way, then let go of connections; never called on Azure."""
+        await self.closing.aclose()
+
+
+def build_services(settings: Settings, clock: Clock | None = None) -> Services:
+    """Return the app's parts. Raises CatalogError and WrongSettings."""
+    return _Builder(settings, clock or SystemClock()).services()
+
+
+class _Builder:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._closing = AsyncExitStack()
+        self._credential: AsyncTokenCredential | None = None
+
+    def services(self) -> Services:
+        settings = self._settings
+        catalog = _catalog(settings)
+        seams = self._seams()
+        stream = seams.stream(settings.usage_hub)
+        self._closing.push_async_callback(seams.tables.close)
+        self._closing.push_async_callback(stream.close)
+        os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(VOCABULARIES))
+        counter = TokenCounter(VOCABULARIES)
+        self._closing.callback(counter.close)
+        callers = KeyCallers(catalog)
+        prices = PriceBook()
+        gateway = self._gateway(catalog, callers, Meter(counter, UsagePublisher(stream), self._clock))
+        return Services(
+            settings=settings,
+            catalog=catalog,
+            callers=callers,
+            gateway=gateway,
+            models=Models(gateway=gateway),
+            ledger=Ledger(seams.tables, prices, self._clock, stream.incarnation, detail_rows=settings.detail_rows),
+            statements=Statements(seams.tables, prices),
+            counter=counter,
+            closing=self._closing,
+        )
+
+    def _gateway(self, catalog: Catalog, callers: Callers, meter: Meter) -> Gateway:
+        settings = self._settings
+        upstream = AiohttpUpstream(settings.connect_timeout_seconds)
+        tokens = self._tokens(catalog)
+        self._closing.push_async_callback(tokens.close)
+        self._closing.push_async_callback(upstream.close)
+        self._closing.push_async_callback(meter.close)
+        dispatcher = Dispatcher(
+            Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds),
+            upstream,
+            tokens=tokens,
+            clock=self._clock,
+            rules=DispatchRules(settings.max_attempts, settings.first_byte_timeout_seconds, settings.deadline_seconds),
+            random=random.random,
+        )
+        bodies = BodyRules(settings.max_body_bytes, settings.body_timeout_seconds)
+        return Gateway(
+            catalog,
+            callers,
+            intake=Intake(catalog, self._clock, bodies),
+            dispatcher=dispatcher,
+            relay=Relay(settings.idle_timeout_seconds),
+            meter=meter,
+        )
+
+    def _tokens(self, catalog: Catalog) -> TokenSource:
+        if any(isinstance(backend.auth, ManagedIdentity) for backend in catalog.backends.values()):
+            return EntraTokenSource(self._identity(), self._settings.token_scope, self._clock)
+        return _NoTokens()
+
+    def _seams(self) -> Seams:
+        if self._settings.seams:
+            module, _, function = self._settings.seams.partition(":")
+            opened: Seams = getattr(importlib.import_module(module), function)(self._settings)
+            return opened
+        return Seams(self._tables(), self._stream)
+
+    def _tables(self) -> Tables:
+        settings = self._settings
+        if settings.storage_account:
+            return AzureTables.by_identity(settings.storage_account, self._identity())
+        if settings.storage_connection:
+            return _checked(
+                "AzureWebJobsStorage", lambda: AzureTables.by_connection_string(settings.storage_connection)
+            )
+        raise WrongSettings(
+            "Set AzureWebJobsStorage or AzureWebJobsStorage__accountName: the ledger's tables live there."
+        )
+
+    def _stream(self, hub: str) -> EventStream:
+        settings = self._settings
+        rules = {"timeout_seconds": settings.publish_timeout_seconds, "clock": self._clock}
+        if settings.eventhub_namespace:
+            return EventHubStream.by_identity(settings.eventhub_namespace, self._identity(), hub, **rules)
+        if settings.eventhub_connection:
+            connection = settings.eventhub_connection
+            return _checked("EVENTHUB", lambda: EventHubStream.by_connection_string(connection, hub, **rules))
+        raise WrongSettings("Set EVENTHUB or EVENTHUB__fullyQualifiedNamespace: usage events go there.")
+
+    def _identity(self) -> AsyncTokenCredential:
+        if self._credential is None:
+            shared = credential(self._settings.identity_client_id, on_azure=bool(self._settings.on_azure))
+            self._closing.push_async_callback(shared.close)
+            self._credential = shared
+        return self._credential
+
+
+class _NoTokens:
+    """For a catalog whose backends are all reached by keys or by callers' tokens."""
+
+    async def token(self) -> str:
+        raise TokenUnavailable("no backend is reached by managed identity")
+
+    async def close(self) -> None:
+        return
+
+
+def _catalog(settings: Settings) -> Catalog:
+    source = settings.gateway_catalog
+    if not source:
+        if settings.on_azure or not DEMO_CATALOG.exists():
+            raise WrongSettings("Set GATEWAY_CATALOG: the path of the catalog, or the catalog itself as JSON.")
+        source = str(DEMO_CATALOG)
+    catalog = load_catalog(source, os.environ.get)
+    if settings.on_azure:
+        _refuse_demo_keys(catalog)
+    return catalog
+
+
+def _refuse_demo_keys(catalog: Catalog) -> None:
+    demo = {hashlib.sha256(key.encode()).digest() for key in DEMO_KEYS}
+    held = set(catalog.operator_digests)
+    for subscription in catalog.subscriptions.values():
+        held.update(subscription.key_digests)
+    if held & demo:
+        raise WrongSettings(
+            "The catalog holds a demo key, which everybody knows: on Azure the app does not start with it."
+        )
+
+
+def _checked[T](setting: str, build: Callable[[], T]) -> T:
+    try:
+        return build()
+    except ValueError as error:
+        raise WrongSettings(f"The setting {setting} is not a connection string that can be used: {error}") from error
