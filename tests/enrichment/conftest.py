@@ -1,0 +1,35 @@
+"""The ticket routes on a real server, in front of a gateway that answers as a test says."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import openai
+import pytest
+from fastapi import FastAPI, Request
+
+from enrichment.routes import router
+from hosting.models import Models
+from tests.enrichment.fake_gateway import PATIENCE_SECONDS, FakeGateway, served
+
+
+@pytest.fixture
+def gateway() -> FakeGateway:
+    return FakeGateway()
+
+
+@pytest.fixture
+async def caller(gateway: FakeGateway) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of the ticket routes, whose calls are charged to `service-desk`."""
+    models = Models(gateway=gateway, timeout_seconds=PATIENCE_SECONDS, finish_seconds=PATIENCE_SECONDS)
+
+    async def models_of(_: Request) -> AsyncIterator[openai.AsyncOpenAI]:
+        async with models.for_caller("service-desk") as client:
+            yield client
+
+    app = FastAPI()
+    app.include_router(router(models_of, "tickets-model"))
+    async with (
+        served(app) as base_url,
+        httpx2.AsyncClient(base_url=base_url, timeout=PATIENCE_SECONDS, trust_env=False) as client,
+    ):
+        yield client

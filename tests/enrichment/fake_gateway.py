@@ -1,0 +1,127 @@
+"""A gateway that answers as a test says: OpenAI-shaped, JSON or streamed step by step; and a real server for apps."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+type Reply = Callable[[Receive, Send], Awaitable[None]]
+
+PATIENCE_SECONDS = 5.0
+
+
+@dataclass
+class FakeGateway:
+    """An OpenAI-shaped ASGI app. `reply` answers; `requests` are the scopes and bodies that came."""
+
+    reply: Reply | None = None
+    requests: list[tuple[Scope, dict[str, Any]]] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        while (message := await receive())["type"] == "http.request":
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        self.requests.append((scope, json.loads(body)))
+        self.asked.set()
+        assert self.reply is not None
+        try:
+            await self.reply(receive, send)
+        finally:
+            self.ended.set()
+
+
+def says(body: object, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Reply:
+    """A JSON answer, whole."""
+
+    async def reply(_: Receive, send: Send) -> None:
+        sent = [(b"content-type", b"application/json"), (b"x-request-id", b"req-1"), *headers]
+        await send({"type": "http.response.start", "status": status, "headers": sent})
+        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+    return reply
+
+
+def completion(content: str | None, finish_reason: str = "stop", **message: object) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o-mini-2024-07-18",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": finish_reason,
+                "message": {"role": "assistant", "content": content, **message},
+            }
+        ],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+    }
+
+
+def delta(content: str | None = None, finish_reason: str | None = None, **more: object) -> bytes:
+    """One chunk of a streamed completion as an SSE event."""
+    choice = {"index": 0, "finish_reason": finish_reason, "delta": {"content": content, **more}}
+    return sse({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
+
+
+def sse(body: object) -> bytes:
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+FINISHED = (delta(finish_reason="stop"), b"data: [DONE]\n\n")
+
+
+@dataclass
+class Script:
+    """A streamed answer that goes on one step for each `release`; `log` shows what happened in which order."""
+
+    chunks: Iterable[bytes]
+    gate: asyncio.Semaphore | None = None
+    log: list[str] = field(default_factory=list)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, receive: Receive, send: Send) -> None:
+        sent = [(b"content-type", b"text/event-stream"), (b"x-request-id", b"req-1")]
+        await send({"type": "http.response.start", "status": 200, "headers": sent})
+        writing = asyncio.create_task(self._write(send))
+        watching = asyncio.create_task(self._watch(receive))
+        await asyncio.wait((writing, watching), return_when=asyncio.FIRST_COMPLETED)
+        for task in (writing, watching):
+            task.cancel()
+        await asyncio.gather(writing, watching, return_exceptions=True)
+
+    async def _write(self, send: Send) -> None:
+        for number, chunk in enumerate(self.chunks):
+            if self.gate is not None:
+                await self.gate.acquire()
+            self.log.append(f"sent {number}")
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _watch(self, receive: Receive) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+        self.left.set()
+
+
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[str]:
+    """Serve an app by uvicorn on a free loopback port; yields its base URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=2))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0.005)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        await serving
