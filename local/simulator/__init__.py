@@ -16,8 +16,9 @@ the content filter, `filter-my-completion` filters the completion.
 Faults: a JSON list to POST. Each hits requests that match its `operation`, `deployment` and `header`, `times` times, or
 until it is deleted; a request is hit by the first that matches. Chunks are SSE events, counted from the first one.
 
-    curl -d '[{"kind": "status", "status": 429, "headers": {"retry-after-ms": "700"}, "times": 2}]' :9001/simulator/faults
-    curl -d '[{"kind": "cut", "after_chunks": 3, "header": {"name": "x-test", "value": "7"}}]' :9001/simulator/faults
+    AT=http://127.0.0.1:9001/simulator
+    curl $AT/faults -d '[{"kind": "status", "status": 429, "headers": {"retry-after-ms": "700"}, "times": 2}]'
+    curl $AT/faults -d '[{"kind": "cut", "after_chunks": 3, "header": {"name": "x-test", "value": "7"}}]'
 
     {"kind": "status", "status": 503, "headers": {}, "body": {}}  any status, body and headers
     {"kind": "refuse", "seconds": 2}       connections are refused; without seconds until the faults are deleted
@@ -32,11 +33,11 @@ until it is deleted; a request is hit by the first that matches. Chunks are SSE 
     {"kind": "usage_missing"}              no usage in the answer; billed all the same
     {"kind": "usage_zero"}                 usage of zeros, billed as zeros
 
-A backend that refuses is reached through another one of its process, `:9002/simulator/backends/eastus/faults`, or
-through the port that `--control PORT` opens.
+A backend that refuses is reached through another one of its process, or through the port that `--control PORT` opens:
+`http://127.0.0.1:9002/simulator/backends/eastus/faults`.
 
-    curl -X DELETE :9001/simulator/faults      take all faults back
-    curl :9001/simulator/invoice               what was billed, by line and in total; rules in local.simulator.invoice
-    curl :9001/simulator/requests              the latest requests, without credentials
-    curl -X POST :9001/simulator/reset         forget everything but the settings
+    curl -X DELETE $AT/faults     take all faults back
+    curl $AT/invoice               what was billed, by line and in total; rules in local.simulator.invoice
+    curl $AT/requests              the latest requests, without credentials
+    curl -X POST $AT/reset         forget everything but the settings
 """

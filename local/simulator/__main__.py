@@ -35,7 +35,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
 
 
 def backends(options: argparse.Namespace) -> list[BackendSettings]:
-    """Return the backends asked for. Raises ValueError for none, or names that collide; msgspec.DecodeError; OSError."""
+    """Return the backends asked for. Raises ValueError for none or a name that is taken, DecodeError, OSError."""
     found = [parse_backend(text) for text in options.backend]
     if options.config is not None:
         found += parse_backends(options.config.read_bytes())

@@ -22,7 +22,7 @@ REQUESTS_KEPT = 1000
 LOGGED_BODY_BYTES = 256 * 1024
 RESPONSES_KEPT = 10_000
 CREDENTIAL_HEADERS = frozenset((b"api-key", b"authorization", b"ocp-apim-subscription-key"))
-API_VERSION_UNKNOWN = "v1"
+V1_API = "v1"
 
 _OPERATION_NAMES = {
     "chat/completions": "ChatCompletions_Create",
@@ -132,8 +132,8 @@ class Backend:
             seconds = -(-refusal.retry_after_ms // 1000)
             raise errors.too_many_requests(
                 f"Requests to the {_OPERATION_NAMES[call.operation]} Operation under Azure OpenAI API version "
-                f"{call.api_version or API_VERSION_UNKNOWN} have exceeded {refusal.resource} rate limit of your current "
-                f"OpenAI S0 pricing tier. Please retry after {seconds} seconds. Please go here: "
+                f"{call.api_version or V1_API} have exceeded {refusal.resource} rate limit of your "
+                f"current OpenAI S0 pricing tier. Please retry after {seconds} seconds. Please go here: "
                 "https://aka.ms/oai/quotaincrease if you would like to further increase the default rate limit.",
                 refusal.retry_after_ms,
                 headers,

@@ -92,7 +92,8 @@ def _check(request: ChatRequest, call: Call) -> None:
         )
     if request.max_tokens is not None and replies.is_reasoning_model(call.model):
         raise errors.invalid_request(
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
+            "instead.",
             param="max_tokens",
             code="unsupported_parameter",
         )

@@ -62,20 +62,21 @@ class ControlRoutes:
 
 async def _run(target: Controlled, method: str, action: str, body: bytes) -> Any:
     """Do what is asked and return the answer's document, None for an unknown action."""
+    document: Any = None
     match method, action:
         case "POST", "faults":
             await target.inject(*parse_faults(body))
-            return target.faults()
+            document = target.faults()
         case "GET", "faults":
-            return target.faults()
+            document = target.faults()
         case "DELETE", "faults":
             await target.clear()
-            return []
+            document = []
         case "GET", "requests":
-            return [seen.document() for seen in target.backend.requests]
+            document = [seen.document() for seen in target.backend.requests]
         case "GET", "invoice":
-            return target.backend.invoice.document()
+            document = target.backend.invoice.document()
         case "POST", "reset":
             await target.reset()
-            return {}
-    return None
+            document = {}
+    return document

@@ -4,6 +4,8 @@ import base64
 import struct
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
 from typing import Any, Literal
@@ -20,8 +22,6 @@ DIMENSIONS = {"text-embedding-3-large": 3072}
 DEFAULT_DIMENSIONS = 1536
 PLACES_PER_WORD = 4
 
-type Input = str | list[str] | list[int] | list[list[int]]
-
 
 class EmbeddingRequest(msgspec.Struct, frozen=True):
     """The fields of a request that change the answer; token lists are counted by their length."""
@@ -31,13 +31,18 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
     dimensions: int | None = None
 
 
-class TokenPrompt(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
     """A prompt that came as token ids: their number is its price."""
 
-    surcharge: int
+    ids: int
 
-    def texts(self) -> list[str]:
-        return []
+    @property
+    def surcharge(self) -> int:
+        return self.ids
+
+    def texts(self) -> Iterator[str]:
+        return iter(())
 
 
 _decoder = msgspec.json.Decoder(EmbeddingRequest)
@@ -50,7 +55,7 @@ def answer(call: Call, backend: Backend) -> Answer:
     usage = backend.admit(call, price, 0)
     size = request.dimensions or DIMENSIONS.get(call.model, DEFAULT_DIMENSIONS)
     encode = _packed if request.encoding_format == "base64" else vector
-    document = {
+    document: dict[str, Any] = {
         "data": [
             {"embedding": encode(text, size), "index": index, "object": "embedding"} for index, text in enumerate(texts)
         ],

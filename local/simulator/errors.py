@@ -70,8 +70,8 @@ def prompt_filtered() -> AzureError:
         400,
         {
             "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management "
-            "policy. Please modify your prompt and retry. To learn more about our content filtering policies please read our "
-            f"documentation: {FILTER_POLICY}",
+            "policy. Please modify your prompt and retry. To learn more about our content filtering policies "
+            f"please read our documentation: {FILTER_POLICY}",
             "type": None,
             "param": "prompt",
             "code": "content_filter",

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from uvicorn._types import (  # uvicorn has no public names for the ASGI types it is written against
     ASGIReceiveCallable,
     ASGISendCallable,
+    HTTPRequestEvent,
     HTTPScope,
 )
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -73,12 +74,13 @@ class Exchange:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise CallerLeft
-            chunk = message.get("body", b"")
+            request = cast("HTTPRequestEvent", message)
+            chunk = request["body"]
             parts.append(chunk)
             size += len(chunk)
             if size > MAX_BODY_BYTES:
                 raise ValueError("the body is larger than the simulator takes")
-            if not message.get("more_body", False):
+            if not request["more_body"]:
                 return b"".join(parts)
 
     async def answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
@@ -130,7 +132,8 @@ class Exchange:
     async def _flushed(self) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + FLUSH_SECONDS
-        while self._transport.get_write_buffer_size() and not self.gone and loop.time() < deadline:
+        # No event tells that a transport's buffer is empty.
+        while self._transport.get_write_buffer_size() and not self.gone and loop.time() < deadline:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.001)
 
     async def _closed(self) -> None:

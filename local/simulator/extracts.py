@@ -29,6 +29,7 @@ _FENCED = re.compile(r"```\w*\n(.*?)```|<<<[^<>\n]*\n(.*?)>>>", re.DOTALL)
 _LABEL = re.compile(
     r"^\W*(?:short[ _]description|description|title|subject|work[ _]notes|comments|ticket)\s*:\s*", re.IGNORECASE
 )
+_JOURNAL_HEADER = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}[ T]\d.* - .*\([^()]*\)$")
 _GREETING = re.compile(
     r"^\W*(?:hello|hi|hey|good (?:morning|afternoon|evening)|greetings)\b[\w\s,]{0,20}\W*$", re.IGNORECASE
 )
@@ -42,9 +43,9 @@ def words(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """Split a text; white space inside a sentence becomes single spaces, labels of ticket fields go."""
+    """Split a text; white space inside a sentence becomes single spaces, labels of ticket fields and heads of journal entries go."""
     pieces = (" ".join(_LABEL.sub("", piece).split()) for piece in _SENTENCE_END.split(text))
-    return list(dict.fromkeys(piece for piece in pieces if _WORD.search(piece)))
+    return list(dict.fromkeys(piece for piece in pieces if _WORD.search(piece) and not _JOURNAL_HEADER.match(piece)))
 
 
 def subject(message: str) -> str:

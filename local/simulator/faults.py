@@ -107,9 +107,11 @@ class UsageZero(Fault, frozen=True, tag="usage_zero"):
     """Report zero tokens, and bill zero."""
 
 
-type AnyFault = (
-    Status | Refuse | Reset | Slow | Garbage | NotJson | Html | Cut | Stall | Malformed | UsageMissing | UsageZero
+type RequestFault = (
+    Status | Reset | Slow | Garbage | NotJson | Html | Cut | Stall | Malformed | UsageMissing | UsageZero
 )
+type AnyFault = RequestFault | Refuse
+
 
 _decoder = msgspec.json.Decoder(list[AnyFault])
 

@@ -111,7 +111,7 @@ class SchemaFiller:
         return [self._fill(items, name, depth + 1) for _ in range(count)]
 
     def _string(self, schema: Mapping[str, Any], name: str) -> str:
-        form = _FORMATS.get(schema.get("format", ""))
+        form: str | None = _FORMATS.get(str(schema.get("format")))
         if form is not None:
             return form
         text = self._phrase() if self._style == "phrases" else self._sentence(name)
@@ -125,7 +125,7 @@ class SchemaFiller:
         return self._sentences[(self._given - 1) % len(self._sentences)]
 
     def _phrase(self) -> str:
-        names = _NAME.findall(self._text) or [" ".join(extracts.words(self._text)[-3:])]
+        names: list[str] = _NAME.findall(self._text) or [" ".join(extracts.words(self._text)[-3:])]
         self._given += 1
         return names[(self._given - 1) % len(names)]
 

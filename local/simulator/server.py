@@ -20,7 +20,7 @@ from local.simulator.app import App
 from local.simulator.backend import Backend, SeenRequest
 from local.simulator.control import ControlRoutes
 from local.simulator.exchange import CallerLeft, Exchange
-from local.simulator.faults import AnyFault, Refuse, RequestFault
+from local.simulator.faults import AnyFault, Refuse
 from local.simulator.invoice import Invoice
 from local.simulator.listener import HOST, Listener
 from local.simulator.settings import VOCABULARIES, BackendSettings
@@ -71,7 +71,7 @@ class Simulator:
             if isinstance(fault, Refuse):
                 await self._refuse(fault)
             else:
-                self.backend.faults.add(cast("RequestFault", fault))
+                self.backend.faults.add(fault)
 
     async def clear(self) -> None:
         """Take all faults back and listen again."""
@@ -143,7 +143,7 @@ async def serve_all(
 
     Loading the vocabularies takes 0.6 s, once a process; pass `tokenizers` to share them.
     """
-    loaded = tokenizers or await asyncio.to_thread(Tokenizers, vocabularies)
+    loaded = await asyncio.to_thread(Tokenizers, vocabularies) if tokenizers is None else tokenizers
     simulators: dict[str, Simulator] = {}
     try:
         for entry in settings:
