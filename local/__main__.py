@@ -21,6 +21,7 @@ import uvloop
 from pydantic import ValidationError
 
 from gateway.catalog_file import CatalogError
+from hosting.services import WrongSettings
 from local.demonstration import Demo, DemoFailed, running_demo
 from local.host import Host, HttpServer, listen
 from local.invocations import NotServable
@@ -43,7 +44,7 @@ def main() -> int:
     try:
         with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(listener))
-    except (CatalogError, NotServable) as error:
+    except (CatalogError, WrongSettings, NotServable) as error:
         _complain(str(error))
         return 2
     except ValidationError as error:

@@ -7,8 +7,7 @@ waits; the checkpoint follows the batch whether the function succeeded or threw;
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
-from random import Random
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import azure.functions as func
@@ -26,7 +25,7 @@ _UNAVAILABLE_SECONDS: Final = 1.0
 class EventHubTrigger:
     """One function's subscription to one hub."""
 
-    def __init__(self, function: Function, stream: LocalStream, max_batch: int, random: Random) -> None:
+    def __init__(self, function: Function, stream: LocalStream, max_batch: int, random: Callable[[], float]) -> None:
         self._function = function
         self._stream = stream
         self._max_batch = max_batch
@@ -71,7 +70,7 @@ class EventHubTrigger:
                 if policy is None or not policy.allows(failures):
                     _log.exception("%s failed for good; the batch is passed over", self._function.name)
                     return
-                delay = policy.delay_seconds(failures, self._random)
+                delay = policy.delay_seconds(failures, self._random())
                 _log.warning("%s failed; retry %d in %.1f s", self._function.name, failures, delay, exc_info=True)
                 await asyncio.sleep(delay)
             else:

@@ -65,7 +65,9 @@ class Host:
                     _log.error("an Event Hub trigger ended: %r", outcome)
 
     def _trigger(self, function: Function, max_batch: int) -> EventHubTrigger:
-        return EventHubTrigger(function, self._stream(function.trigger.event_hub_name), max_batch, SystemRandom())
+        return EventHubTrigger(
+            function, self._stream(function.trigger.event_hub_name), max_batch, SystemRandom().random
+        )
 
 
 class HttpServer(uvicorn.Server):

@@ -23,12 +23,17 @@ def ready_text(url: str, now: datetime, *, demo: Demo | None, catalog: str, not_
 
 def _demo_lines(url: str, now: datetime, demo: Demo) -> list[str]:
     statement = f"{url}/chargeback/statements/service-desk/{now:%Y-%m}"
+    first = next(iter(demo.endpoints.values()))
     return [
         f"  Statement   {statement}  (header api-key: {KEYS['service-desk']})",
         "",
         "  Demo keys   " + ", ".join(f"{name}: {key}" for name, key in KEYS.items()),
         "  Backends    " + ", ".join(f"{name} {endpoint}" for name, endpoint in demo.endpoints.items()),
-        f"  Faults      POST {next(iter(demo.endpoints.values()))}/control/faults, and so on for each: see docs",
+        "",
+        "  What goes wrong there is up to you; each backend takes faults and shows its invoice:",
+        "",
+        f'    curl {first}/simulator/faults -d \'[{{"kind": "status", "status": 429, "times": 3}}]\'',
+        f"    curl {first}/simulator/invoice",
         "",
         "  A stream to begin with:",
         "",

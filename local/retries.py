@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from random import Random
 from typing import Self
 
 
@@ -35,12 +34,15 @@ class RetryPolicy:
         """Tell whether another try follows this many failures in a row."""
         return self.max_retries == -1 or failures <= self.max_retries
 
-    def delay_seconds(self, failures: int, random: Random) -> float:
-        """Return the wait after this many failures in a row: doubling, blurred by a fifth, within the bounds."""
+    def delay_seconds(self, failures: int, chance: float) -> float:
+        """Return the wait after this many failures in a row: doubling, blurred by a fifth, within the bounds.
+
+        `chance` is random, from 0 to 1.
+        """
         doubled = self.minimum_seconds * 2.0 ** min(failures - 1, 60)
         if doubled >= self.maximum_seconds:
             return self.maximum_seconds
-        return min(self.maximum_seconds, max(self.minimum_seconds, doubled * random.uniform(0.8, 1.2)))
+        return min(self.maximum_seconds, max(self.minimum_seconds, doubled * (0.8 + 0.4 * chance)))
 
 
 def _seconds(interval: str) -> float:

@@ -1,0 +1,46 @@
+"""What every EventStream keeps, whatever it is made of: seams.events says it, these tests hold it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from local.events import LocalStream
+from seams.events import EventStream, StreamUnavailable
+
+
+@pytest.fixture(params=["local"])
+async def stream(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EventStream]:
+    """One open stream of each make."""
+    opened: EventStream = {"local": lambda: LocalStream(tmp_path / "hub.sqlite")}[request.param]()
+    yield opened
+    await opened.close()
+
+
+async def test_publishes(stream: EventStream) -> None:
+    """Events of any bytes are taken, none at all is fine too."""
+    await stream.publish([b"", b"\x00\xff", b"{}"], "key")
+    await stream.publish([], "key")
+
+
+async def test_refuses_what_is_too_large(stream: EventStream) -> None:
+    """An event over 1 MB is a ValueError, and the stream goes on."""
+    with pytest.raises(ValueError, match="holds at most"):
+        await stream.publish([b"x" * (1024 * 1024 + 1)], "key")
+    await stream.publish([b"x"], "key")
+
+
+async def test_incarnation_is_stable(stream: EventStream) -> None:
+    """A stream is the same one before and after events."""
+    before = await stream.incarnation()
+    await stream.publish([b"x"], "key")
+    assert before
+    assert await stream.incarnation() == before
+
+
+async def test_closed_stream_takes_nothing(stream: EventStream) -> None:
+    """After close, which may be called twice, publishing says that the stream is out of reach."""
+    await stream.close()
+    await stream.close()
+    with pytest.raises(StreamUnavailable):
+        await stream.publish([b"x"], "key")
