@@ -1,0 +1,127 @@
+"""`python -m bench`: measure Tollgate beside the same calls made directly and through nginx."""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import Progress
+
+from bench import report
+from bench.figures import FaultyRun, Sample, take
+from bench.processes import PROC, Measured, NotStarted, cores, running
+from bench.scenarios import SCENARIOS, Scenario
+from bench.targets import Target, nginx, nginx_program, tollgate, upstream
+
+RESULTS: Final = Path(__file__).parent / "results"
+WARM_SECONDS: Final = 0.5
+EXAMPLES: Final = """\
+examples:
+  python -m bench                                   all of it, in under two minutes
+  python -m bench --only json-64 --rounds 9         one scenario, more rounds for a steadier median
+  python -m bench --only sse-16 --only paced-256    what streams cost
+  python -m bench --json - --only json-1            the file's content on stdout as well
+
+The targets take turns inside each round, and ratios are taken within a round. With two cores, what is measured has the
+first to itself; the upstream and the load generator share the second. "direct : rate" says how much faster the direct
+calls were: near 1 the load was the limit, and only CPU per request or chunk means something."""
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, each with every target (default 5)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds per target and scenario (default 1)")
+    parser.add_argument(
+        "--only", action="append", choices=[each.name for each in SCENARIOS], help="a scenario; may be repeated"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FOLDER", default=RESULTS, help="where the JSON file goes; - is stdout"
+    )
+    return parser.parse_args(given)
+
+
+@contextlib.contextmanager
+def targets(console: Console, folder: Path) -> Iterator[tuple[list[Target], Measured]]:
+    """Start everything; yields what is to be measured and the load generator."""
+    measured_core, load_core = cores()
+    if load_core is None:
+        console.print("One core only: load and targets share it, and rates mean little.", style="yellow")
+    with contextlib.ExitStack() as stack:
+        ports = stack.enter_context(upstream(load_core))
+        generator = stack.enter_context(running([sys.executable, "-m", "bench.generator"], core=load_core))
+        found = [Target("direct", ports[0])]
+        program = nginx_program()
+        if program:
+            found.append(stack.enter_context(nginx(program, ports, folder, measured_core)))
+        else:
+            console.print(
+                "No nginx on this machine: its column stays empty (apt-get install nginx-light).", style="yellow"
+            )
+        found.append(stack.enter_context(tollgate(ports, folder, measured_core)))
+        yield found, generator
+
+
+def measure(
+    found: Sequence[Target], generator: Measured, scenarios: Sequence[Scenario], rounds: int, seconds: float
+) -> Iterator[Sample]:
+    """Yield a sample per round, scenario and target, after every target was warmed up once in each scenario."""
+    for scenario in scenarios:
+        for target in found:
+            take(generator, target, scenario, min(WARM_SECONDS, seconds), 0)
+    for number in range(1, rounds + 1):
+        for scenario in scenarios:
+            for target in found:
+                yield take(generator, target, scenario, seconds, number)
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    scenarios = [each for each in SCENARIOS if not options.only or each.name in options.only]
+    samples: list[Sample] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder,
+        targets(console, Path(folder)) as (found, generator),
+        Progress(console=console, transient=True) as progress,
+    ):
+        task = progress.add_task("measuring", total=options.rounds * len(scenarios) * len(found))
+        for sample in measure(found, generator, scenarios, options.rounds, options.seconds):
+            samples.append(sample)
+            progress.advance(task)
+        memory = {each.name: each.measured.memory_megabytes() for each in found if each.measured}
+    report.print_tables(console, samples, scenarios)
+    report.print_memory(console, memory)
+    file = report.write(
+        RESULTS if options.json == Path("-") else options.json, samples, scenarios, memory, datetime.now(UTC)
+    )
+    console.print(f"All samples: {file}")
+    if options.json == Path("-"):
+        print(file.read_text())
+
+
+def main() -> int:
+    options = arguments()
+    console = Console(stderr=options.json == Path("-"))
+    if not (PROC / "self" / "schedstat").exists():
+        console.print("The bench reads CPU times from /proc/<pid>/schedstat, which this system does not have.")
+        return 2
+    try:
+        run(options, console)
+    except (NotStarted, FaultyRun) as error:
+        console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
