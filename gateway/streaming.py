@@ -40,14 +40,17 @@ TEXT_OF_RESPONSES = frozenset({b"delta"})
 TEXT_OF_WHOLE_RESPONSES = frozenset({b"text", b"refusal", b"arguments"})
 
 
+_ABSENT = msgspec.Raw(b"null")
+
+
 class _Choices(msgspec.Struct):
     choices: list[msgspec.Raw] | None = None
 
 
 class _Envelope(msgspec.Struct):
     type: str = ""
-    response: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    response: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
 
 
 _choices = msgspec.json.Decoder(_Choices).decode
@@ -154,12 +157,12 @@ class StreamReader:
 
     def _note_object(self, payload: bytes) -> bool:
         envelope = _envelope(payload)
-        if envelope.type in FINAL_TYPES and envelope.response is not None:
+        if envelope.type in FINAL_TYPES:
             self.ended = True
             self.failed = envelope.type == "response.failed"
             self.report = read_report(bytes(envelope.response)) or self.report
             return True
-        if envelope.type == "error" or (envelope.error is not None and bytes(envelope.error) != b"null"):
+        if envelope.type == "error" or bytes(envelope.error) != b"null":
             self.failed = True
             return True
         report = read_report(payload)

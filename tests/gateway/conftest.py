@@ -1,0 +1,212 @@
+"""A gateway on a real port, with simulated backends behind it and its usage events in a list."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from openai import AsyncAzureOpenAI, AsyncOpenAI
+
+from gateway import usage
+from gateway.breaker import BreakerRules
+from gateway.callers import KeyCallers
+from gateway.catalog_file import load_catalog
+from gateway.dispatch import Dispatcher, DispatchRules
+from gateway.intake import BodyRules, Intake
+from gateway.metering import Meter
+from gateway.pool import Pool
+from gateway.publisher import UsagePublisher
+from gateway.relay import Relay
+from gateway.routes import Gateway
+from gateway.tokens import VOCABULARIES, TokenCounter
+from gateway.upstream import AiohttpUpstream
+from gateway.usage import UsageEvent
+from local.simulator.server import Simulator, serve_all
+from local.simulator.settings import BackendSettings, Deployment
+from local.simulator.tokens import Tokenizers
+from seams.clock import SystemClock
+
+KEY = "sk-team-a"
+OTHER_KEY = "sk-team-b"
+OPERATOR_KEY = "sk-operator"
+UPSTREAM_KEY = "made-up-upstream-key"
+MODELS = {
+    "gpt-4o": Deployment(model="gpt-4o-2024-11-20"),
+    "gpt-5-mini": Deployment(model="gpt-5-mini-2025-08-07"),
+    "embed": Deployment(model="text-embedding-3-small"),
+}
+
+
+def key_hash(key: str) -> str:
+    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
+
+@dataclass
+class RecordingStream:
+    """An event stream that keeps what it acknowledges."""
+
+    bodies: list[bytes] = field(default_factory=list)
+
+    async def publish(self, bodies: Sequence[bytes], key: str) -> None:
+        self.bodies.extend(bodies)
+
+    async def incarnation(self) -> str:
+        return "test"
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass
+class RunningGateway:
+    """`url` has no trailing slash."""
+
+    url: str
+    stream: RecordingStream
+    simulators: dict[str, Simulator]
+
+    @property
+    def events(self) -> list[UsageEvent]:
+        return [usage.decode(body) for body in self.stream.bodies]
+
+    async def settled(self, count: int) -> list[UsageEvent]:
+        """Return the events once there are `count`; a caller has its last byte before its event is out."""
+        async with asyncio.timeout(5):
+            while len(self.stream.bodies) < count:
+                await asyncio.sleep(0.005)
+        return self.events
+
+    def azure(self, key: str = KEY, **options: Any) -> AsyncAzureOpenAI:
+        options.setdefault("api_version", "2024-10-21")
+        return AsyncAzureOpenAI(azure_endpoint=self.url, api_key=key, max_retries=0, **options)
+
+    def openai(self, key: str = KEY, path: str = "/openai/v1/") -> AsyncOpenAI:
+        return AsyncOpenAI(base_url=self.url + path, api_key=key, max_retries=0)
+
+
+def catalog_of(simulators: dict[str, Simulator], **changes: Any) -> dict[str, Any]:
+    """Return a catalog with all simulators in one pool: the first is preferred, the others share the second tier."""
+    pool = [{"backend": name, "priority": 1 + (place > 0)} for place, name in enumerate(simulators)]
+    catalog = {
+        "backends": {
+            name: {"endpoint": simulator.url, "auth": {"api_key": "setting:UPSTREAM_KEY"}}
+            for name, simulator in simulators.items()
+        },
+        "deployments": {
+            name: {"model": settings.model.rpartition("-20")[0] or settings.model, "pool": pool}
+            for name, settings in MODELS.items()
+        },
+        "subscriptions": {
+            "team-a": {"key_hashes": [key_hash(KEY)], "cost_centre": "4711"},
+            "team-b": {"key_hashes": [key_hash(OTHER_KEY)], "deployments": ["embed"]},
+        },
+        "operators": {"key_hashes": [key_hash(OPERATOR_KEY)]},
+    }
+    return catalog | changes
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    first_byte: float = 20.0
+    idle: float = 20.0
+    body: float = 20.0
+
+
+@asynccontextmanager
+async def run_gateway(
+    simulators: dict[str, Simulator],
+    counter: TokenCounter,
+    *,
+    catalog: dict[str, Any] | None = None,
+    timeouts: Timeouts | None = None,
+    body_limit: int = 1_000_000,
+) -> AsyncIterator[RunningGateway]:
+    """Serve a gateway on a free loopback port, in this event loop."""
+    timeouts = timeouts or Timeouts()
+    parsed = load_catalog(json.dumps(catalog or catalog_of(simulators)), {"UPSTREAM_KEY": UPSTREAM_KEY}.get)
+    clock = SystemClock()
+    stream = RecordingStream()
+    upstream = AiohttpUpstream(connect_timeout=2)
+    meter = Meter(counter, UsagePublisher(stream), clock)
+    dispatcher = Dispatcher(
+        Pool(lambda: 0.5, BreakerRules(), timeouts.first_byte),
+        upstream,
+        tokens=NoTokens(),
+        clock=clock,
+        rules=DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30),
+        random=lambda: 0.5,
+    )
+    gateway = Gateway(
+        parsed,
+        KeyCallers(parsed),
+        intake=Intake(parsed, clock, BodyRules(body_limit, timeouts.body)),
+        dispatcher=dispatcher,
+        relay=Relay(timeouts.idle),
+        meter=meter,
+    )
+    async with serve_app(gateway) as url:
+        yield RunningGateway(url, stream, simulators)
+    await meter.close()
+    await upstream.close()
+
+
+class NoTokens:
+    async def token(self) -> str:
+        raise AssertionError("no backend here is reached by identity")
+
+    async def close(self) -> None:
+        return
+
+
+@asynccontextmanager
+async def serve_app(app: Any) -> AsyncIterator[str]:
+    """Serve an ASGI app as the local host does, and yield its URL."""
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", http="httptools", server_header=False)
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    async with asyncio.timeout(5):
+        while not server.started:
+            await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+@pytest.fixture(scope="session")
+def tokenizers() -> Tokenizers:
+    return Tokenizers(VOCABULARIES)
+
+
+@pytest.fixture(scope="session")
+def counter() -> TokenCounter:
+    counter = TokenCounter(VOCABULARIES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", str(VOCABULARIES))
+        counter.load()
+        counter.count("text-embedding-3-small", "")
+    return counter
+
+
+@pytest.fixture
+async def simulators(tokenizers: Tokenizers) -> AsyncIterator[dict[str, Simulator]]:
+    """Two backends, `first` and `second`."""
+    settings = [
+        BackendSettings(name=name, api_key=UPSTREAM_KEY, deployments=MODELS, region=region)
+        for name, region in (("first", "East US"), ("second", "Sweden Central"))
+    ]
+    async with serve_all(settings, tokenizers=tokenizers) as running:
+        yield running
+
+
+@pytest.fixture
+async def gateway(simulators: dict[str, Simulator], counter: TokenCounter) -> AsyncIterator[RunningGateway]:
+    async with run_gateway(simulators, counter) as running:
+        yield running
