@@ -7,7 +7,7 @@ ends when the app does, after whatever it awaits behind its last byte. Without s
 
 import sys
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import azure.functions as func
 from starlette.requests import Request
@@ -19,6 +19,16 @@ from hosting.lifespan import Lifespan
 
 _INVOCATION_HEADER: Final = b"x-ms-invocation-id"
 _COORDINATOR_MODULES: Final = ("azure_functions_runtime.http_v2", "azure_functions_worker.http_v2")
+
+
+class Invocation(Protocol):
+    """The part of a function's `context` that is used; the worker's own class is no azure.functions.Context."""
+
+    @property
+    def invocation_id(self) -> str: ...
+
+    @property
+    def function_name(self) -> str: ...
 
 
 class StreamingAsgiMiddleware(func.AsgiMiddleware):
@@ -42,7 +52,7 @@ class StreamingAsgiMiddleware(func.AsgiMiddleware):
         await self._lifespan.stop()
 
     async def handle_async(
-        self, req: func.HttpRequest | Request, context: func.Context | None = None
+        self, req: func.HttpRequest | Request, context: Invocation | None = None
     ) -> func.HttpResponse | Response:
         """Answer one request: HttpRequest -> HttpResponse; Starlette request -> a response that was sent already.
 
