@@ -9,7 +9,8 @@ from fastapi import FastAPI, Request
 
 from enrichment.routes import router
 from hosting.models import Models
-from tests.enrichment.fake_gateway import PATIENCE_SECONDS, FakeGateway, served
+from tests.enrichment.fake_gateway import PATIENCE_SECONDS, FakeGateway
+from tests.served import served
 
 
 @pytest.fixture

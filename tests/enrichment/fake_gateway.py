@@ -1,15 +1,12 @@
-"""A gateway that answers as a test says: OpenAI-shaped, JSON or streamed step by step; and a real server for apps."""
+"""A gateway that answers as a test says: OpenAI-shaped, JSON, or streamed step by step."""
 
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 type Reply = Callable[[Receive, Send], Awaitable[None]]
 
@@ -111,17 +108,3 @@ class Script:
     async def _watch(self, receive: Receive) -> None:
         assert (await receive())["type"] == "http.disconnect"
         self.left.set()
-
-
-@asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve an app by uvicorn on a free loopback port; yields its base URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=2))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-                await asyncio.sleep(0.005)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        await serving
