@@ -44,6 +44,7 @@ class Reading:
 
 
 type Post = Callable[..., Awaitable[Reading]]
+type Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +80,18 @@ async def azure(simulator: Simulator) -> AsyncIterator[AsyncAzureOpenAI]:
 async def v1(simulator: Simulator) -> AsyncIterator[AsyncOpenAI]:
     async with AsyncOpenAI(base_url=f"{simulator.url}/openai/v1/", api_key=KEY, max_retries=0, timeout=10) as client:
         yield client
+
+
+@pytest.fixture
+def until() -> Until:
+    """Wait for something that the simulator does by itself, at most 5 s."""
+
+    async def wait(happened: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not happened():  # noqa: ASYNC110 - what is waited for has no event of its own
+                await asyncio.sleep(0.005)
+
+    return wait
 
 
 @pytest.fixture
