@@ -1,0 +1,50 @@
+"""What is printed once the app answers."""
+
+import json
+import shlex
+from datetime import UTC, datetime
+
+from local.demonstration import Demo
+from local.ready import ready_text
+
+URL = "http://127.0.0.1:7071"
+NOW = datetime(2026, 5, 6, tzinfo=UTC)
+
+
+def test_demo() -> None:
+    """The ready line stands alone on top; keys, statement, backends and a stream to paste follow."""
+    demo = Demo({"eastus-ptu": "http://127.0.0.1:9001"}, {})
+    text = ready_text(URL, NOW, demo=demo, catalog="{}", not_served=[])
+    assert text.splitlines()[0] == f"Tollgate is ready at {URL}"
+    for expected in (
+        f"{URL}/docs",
+        f"{URL}/chargeback/statements/service-desk/2026-05",
+        "demo-service-desk",
+        "demo-data-science",
+        "demo-operator",
+        "http://127.0.0.1:9001/simulator/faults",
+    ):
+        assert expected in text
+
+
+def test_commands_can_be_pasted() -> None:
+    """The curl that streams is a command that a shell takes, with a body that is JSON."""
+    text = ready_text(URL, NOW, demo=Demo({"a": "http://127.0.0.1:1"}, {}), catalog="", not_served=[])
+    lines = text.splitlines()
+    start = next(index for index, line in enumerate(lines) if "curl -N" in line)
+    words = shlex.split("\n".join(lines[start : start + 3]))
+    assert words[:2] == ["curl", "-N"]
+    assert json.loads(words[-1])["stream"] is True
+
+
+def test_own_catalog() -> None:
+    """With a catalog of the user's own no demo key is shown, and the catalog is named."""
+    text = ready_text(URL, NOW, demo=None, catalog="/etc/catalog.toml", not_served=["close_day (timerTrigger)"])
+    assert "/etc/catalog.toml" in text
+    assert "demo-" not in text
+    assert "Not served by this host: close_day (timerTrigger)" in text
+
+
+def test_catalog_given_as_json() -> None:
+    """A catalog that is the setting's own text is not printed."""
+    assert "from GATEWAY_CATALOG" in ready_text(URL, NOW, demo=None, catalog="{" + " " * 300 + "}", not_served=[])
