@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -100,20 +99,6 @@ class HttpServer(uvicorn.Server):
         """End serving; open answers are cut after a second, and at once when asked again."""
         self.force_exit = self.should_exit
         self.should_exit = True
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Take a TCP port, any free one for 0; from here on nobody else can have it. Raises OSError."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(4096)
-    except BaseException:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
 
 
 def streams_on() -> bool:

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from local.events import LocalStreams
-from local.host import Host, HttpServer, listen
+from local.host import Host, HttpServer
+from local.port import listen
 
 
 async def _main(directory: str, state: str) -> None:

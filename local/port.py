@@ -1,0 +1,17 @@
+"""The TCP port that the host answers on."""
+
+import socket
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take a TCP port, any free one for 0; from here on nobody else can have it. Raises OSError."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(4096)
+    except BaseException:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener

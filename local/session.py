@@ -1,0 +1,129 @@
+"""From a port to a running app and back: the demo, the host, the ready text, signals, the end."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from pydantic import ValidationError
+
+from gateway.catalog_file import CatalogError
+from hosting.services import WrongSettings
+from local.demonstration import Demo, DemoFailed, running_demo
+from local.host import Host, HttpServer
+from local.invocations import NotServable
+from local.ready import ready_text
+from local.state import state_folder, streams_of
+
+_STOP_SECONDS: Final = 2.0
+_FIRST_ANSWER_SECONDS: Final = 60.0
+
+
+def run(listener: socket.socket) -> int:
+    """Serve the `function_app.py` of the working directory until a signal; return the exit code."""
+    logging.basicConfig(
+        level=os.environ.get("LOG_LEVEL") or "INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(listener))
+    except (CatalogError, WrongSettings, NotServable) as error:
+        _complain(str(error))
+        return 2
+    except ValidationError as error:
+        _complain(*_setting_errors(error))
+        return 2
+    except DemoFailed as error:
+        _complain(str(error))
+        return 1
+
+
+async def _serve(listener: socket.socket) -> int:
+    os.environ["TOLLGATE_SEAMS"] = "local.seams:open_seams"
+    async with contextlib.AsyncExitStack() as stack:
+        demo: Demo | None = None
+        if not os.environ.get("GATEWAY_CATALOG"):
+            demo = await stack.enter_async_context(running_demo(state_folder()))
+            os.environ.update(demo.settings)
+        host = Host(Path.cwd(), streams_of(state_folder()).stream)
+        server = HttpServer(host.http())
+        _stop_on_signals(server)
+        await stack.enter_async_context(host.event_hubs())
+        serving = asyncio.create_task(server.serve([listener]), name="http-server")
+        address = "{}:{}".format(*listener.getsockname())
+        ready = await _answers(serving, address)
+        if ready:
+            print(
+                ready_text(
+                    f"http://{address}",
+                    datetime.now(UTC),
+                    demo=demo,
+                    catalog=os.environ["GATEWAY_CATALOG"],
+                    not_served=host.not_served,
+                ),
+                flush=True,
+            )
+            await serving
+            return 0
+        stopped = server.should_exit
+        server.stop()
+        await serving
+    if stopped:
+        return 0
+    _complain("Tollgate did not start; the reason is logged above.")
+    return 1
+
+
+def _stop_on_signals(server: HttpServer) -> None:
+    """Let Ctrl-C and SIGTERM end the process in good order, and in any case in time."""
+
+    def stop() -> None:
+        if not server.should_exit:
+            late = threading.Timer(_STOP_SECONDS, os._exit, (0,))
+            late.daemon = True
+            late.start()
+        server.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+async def _answers(serving: asyncio.Task[None], address: str) -> bool:
+    """Ask the app for something over HTTP; any answer but a server error means that it has started."""
+    asking = asyncio.create_task(_status(address))
+    await asyncio.wait({asking, serving}, timeout=_FIRST_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    if not asking.done():
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        return False
+    return asking.exception() is None and asking.result() < 500
+
+
+async def _status(address: str) -> int:
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(f"GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+        status_line = await reader.readline()
+    finally:
+        writer.close()
+    return int(status_line.split()[1])
+
+
+def _setting_errors(error: ValidationError) -> list[str]:
+    problems = [f"  {'.'.join(map(str, each['loc'])) or 'settings'}: {each['msg']}" for each in error.errors()]
+    return ["The app settings are not valid:", *problems]
+
+
+def _complain(*lines: str) -> None:
+    print(*lines, sep="\n", file=sys.stderr, flush=True)

@@ -1,0 +1,62 @@
+"""An app that publishes what it is sent and shows what it collected; HOLD=1 keeps it from collecting."""
+
+import asyncio
+import os
+from typing import Any
+
+import azure.functions as func
+import azurefunctions.extensions.http.fastapi  # noqa: F401 - the import turns HTTP streams on
+from fastapi import FastAPI, Request
+from starlette.responses import StreamingResponse
+
+from hosting.asgi import StreamingAsgiMiddleware
+from hosting.triggers import received_events
+from local.state import state_folder, streams_of
+
+api = FastAPI()
+collected: list[str] = []
+stream = streams_of(state_folder()).stream("usage")
+
+
+@api.post("/publish")
+async def publish(request: Request) -> dict[str, str]:
+    body = await request.body()
+    await stream.publish([body], "service-desk")
+    return {"published": body.decode()}
+
+
+@api.get("/collected")
+async def show() -> list[str]:
+    return collected
+
+
+@api.get("/endless")
+async def endless() -> StreamingResponse:
+    async def chunks() -> Any:
+        while True:
+            yield b"x\n"
+            await asyncio.sleep(0.05)
+
+    return StreamingResponse(chunks())
+
+
+http = StreamingAsgiMiddleware(api)
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.route(route="{*path}")
+async def http_app(req, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - as in function_app.py
+    return await http.handle_async(req, context)
+
+
+@app.event_hub_message_trigger(
+    arg_name="events", event_hub_name="usage", connection="EVENTHUB", cardinality="many", data_type="binary"
+)
+async def collect_usage(events: Any) -> None:
+    if os.environ.get("HOLD"):
+        await asyncio.Event().wait()
+    collected.extend(event.body.decode() for event in received_events(events))
+
+
+@app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")
+async def close_day(timer: Any) -> None: ...

@@ -1,0 +1,224 @@
+"""`python -m local` as a process: its ready line, its end, its errors; the app is a stand-in."""
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STANDIN = Path(__file__).parent / "standin"
+
+
+class Tollgate:
+    """A running `python -m local`, and what it has printed."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.printed = ""
+        self.url = ""
+
+    def wait_until_ready(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.printed += line
+            if line.startswith("Tollgate is ready at "):
+                self.url = line.removeprefix("Tollgate is ready at ").strip()
+            if "Ctrl-C" in line:
+                return
+        raise AssertionError("it ended before it was ready")
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        with contextlib.closing(http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)) as connection:
+            connection.request(method, path, body)
+            return json.loads(connection.getresponse().read())
+
+    def collected(self, count: int) -> list[str]:
+        """Wait until the app has collected so many events."""
+        deadline = time.monotonic() + 10
+        while len(events := self.ask("GET", "/collected")) < count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return [str(event) for event in events]
+
+    def children(self) -> list[int]:
+        listing = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in listing.split()]
+
+
+Run = Callable[..., contextlib.AbstractContextManager[Tollgate]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """What starts `python -m local` with an environment, in the folder of an app."""
+
+    @contextlib.contextmanager
+    def running(directory: Path = STANDIN, **environment: str) -> Iterator[Tollgate]:
+        settings = {"PYTHONPATH": str(ROOT), "PORT": "0", "STATE": str(tmp_path / "state")} | environment
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=directory,
+            env={name: value for name, value in os.environ.items() if name != "GATEWAY_CATALOG"} | settings,
+        )
+        with process:
+            try:
+                yield Tollgate(process)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    return running
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_serves_until_interrupted(run: Run) -> None:
+    """It says when it is ready, serves HTTP and events, names what it does not serve, and Ctrl-C ends all of it."""
+    with run() as tollgate:
+        tollgate.wait_until_ready()
+        children = tollgate.children()
+        assert len(children) == 1
+        assert "demo-service-desk" in tollgate.printed
+        assert "close_day (timerTrigger)" in tollgate.printed
+        assert tollgate.ask("POST", "/publish", b"one") == {"published": "one"}
+        assert tollgate.collected(1) == ["one"]
+        began = time.monotonic()
+        os.kill(tollgate.process.pid, signal.SIGINT)
+        _, errors = tollgate.process.communicate(timeout=10)
+        assert time.monotonic() - began < 2.5
+    assert tollgate.process.returncode == 0
+    assert "Traceback" not in errors
+    assert not any(alive(pid) for pid in children)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_open_streams_are_cut(run: Run, number: signal.Signals) -> None:
+    """A signal ends the process in about two seconds although a caller is still listening; so do two at once."""
+    with run(GATEWAY_CATALOG="mine.toml") as tollgate:
+        tollgate.wait_until_ready()
+        with contextlib.closing(http.client.HTTPConnection(tollgate.url.removeprefix("http://"))) as connection:
+            connection.request("GET", "/endless")
+            response = connection.getresponse()
+            assert response.readline() == b"x\n"
+            began = time.monotonic()
+            for _ in range(2 if number == signal.SIGINT else 1):
+                os.kill(tollgate.process.pid, number)
+            _, errors = tollgate.process.communicate(timeout=10)
+            assert time.monotonic() - began < 3
+    assert tollgate.process.returncode == 0
+    assert "Traceback" not in errors
+
+
+def test_own_catalog_starts_no_demo(run: Run) -> None:
+    """With a catalog of the user's own there are no backends, no demo keys, and the catalog is named."""
+    with run(GATEWAY_CATALOG="mine.toml") as tollgate:
+        tollgate.wait_until_ready()
+        assert tollgate.children() == []
+        assert "mine.toml" in tollgate.printed
+        assert "demo-" not in tollgate.printed
+
+
+def test_port_taken(run: Run) -> None:
+    """A port that is taken is one line on stderr that names it and says what to do; exit code 2."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, run(PORT=str(taken.getsockname()[1])) as second:
+        printed, errors = second.process.communicate(timeout=10)
+        port = taken.getsockname()[1]
+    assert second.process.returncode == 2
+    assert printed == ""
+    advice = f"Stop what runs there, or take another port: make run PORT={port + 1}"
+    assert errors == f"Port {port} is taken; Tollgate may be running there already. {advice}\n"
+
+
+def test_started_twice(run: Run, tmp_path: Path) -> None:
+    """A second start on the same port fails in the same way and leaves the first alone."""
+    with run(GATEWAY_CATALOG="mine.toml") as first:
+        first.wait_until_ready()
+        with run(PORT=first.url.rpartition(":")[2], STATE=str(tmp_path / "other")) as second:
+            _, errors = second.process.communicate(timeout=10)
+        assert second.process.returncode == 2
+        assert len(errors.splitlines()) == 1
+        assert first.ask("GET", "/collected") == []
+
+
+def test_port_is_no_port(run: Run) -> None:
+    """Nonsense for a port is told in one line."""
+    with run(PORT="http") as tollgate:
+        _, errors = tollgate.process.communicate(timeout=10)
+    assert tollgate.process.returncode == 2
+    assert errors == "PORT must be a number from 0 to 65535, not 'http'.\n"
+
+
+def test_acknowledged_events_survive_sigkill(run: Run) -> None:
+    """What was published before a SIGKILL, but not collected, is delivered after the next start; the demo is gone."""
+    with run(HOLD="1") as first:
+        first.wait_until_ready()
+        children = first.children()
+        for number in range(20):
+            first.ask("POST", "/publish", b"%d" % number)
+        os.kill(first.process.pid, signal.SIGKILL)
+        first.process.wait(10)
+    with run(GATEWAY_CATALOG="mine.toml") as second:
+        second.wait_until_ready()
+        assert second.collected(20) == [str(number) for number in range(20)]
+        assert not any(alive(pid) for pid in children)
+
+
+def broken_app(tmp_path: Path, text: str) -> Path:
+    shutil.copytree(STANDIN, tmp_path / "app")
+    (tmp_path / "app" / "function_app.py").write_text(text)
+    return tmp_path / "app"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [
+        (
+            "from gateway.catalog_file import CatalogError\nraise CatalogError('x.toml', ['a.b: wrong', 'c: missing'])",
+            2,
+            ["The catalog x.toml is not valid:", "  a.b: wrong", "  c: missing"],
+        ),
+        (
+            "import os\nos.environ['MAX_ATTEMPTS'] = '0'\nfrom hosting.settings import Settings\nSettings()",
+            2,
+            ["The app settings are not valid:", "  max_attempts: Input should be greater than 0"],
+        ),
+        ("x = 1", 2, ["function_app.py holds 0 function apps; the Functions worker takes one"]),
+    ],
+)
+def test_wrong_configuration(run: Run, tmp_path: Path, text: str, code: int, told: list[str]) -> None:
+    """A wrong catalog, setting or app is told line by line on stderr, without a traceback."""
+    with run(broken_app(tmp_path, text), GATEWAY_CATALOG="x.toml") as tollgate:
+        printed, errors = tollgate.process.communicate(timeout=20)
+    assert (tollgate.process.returncode, printed) == (code, "")
+    assert errors.splitlines() == told
+
+
+def test_app_that_does_not_start(run: Run, tmp_path: Path) -> None:
+    """Where the app's start-up fails there is no ready line but the reason, and exit code 1."""
+    text = (STANDIN / "function_app.py").read_text()
+    failing = text.replace(
+        "api = FastAPI()", "def lifespan(_):\n    raise ConnectionError('no pool')\n\napi = FastAPI(lifespan=lifespan)"
+    )
+    with run(broken_app(tmp_path, failing), GATEWAY_CATALOG="x.toml") as tollgate:
+        printed, errors = tollgate.process.communicate(timeout=20)
+    assert (tollgate.process.returncode, printed) == (1, "")
+    assert "no pool" in errors
+    assert errors.endswith("Tollgate did not start; the reason is logged above.\n")
