@@ -28,7 +28,7 @@ examples:
   python -m bench --json - --only json-1            the file's content on stdout as well
 
 The targets take turns inside each round, and ratios are taken within a round. With two cores, what is measured has the
-first to itself; the upstream and the load generator share the second. "direct : rate" says how much faster the direct
+first to itself; the upstream and the load generator share the second. "direct/rate" says how much faster the direct
 calls were: near 1 the load was the limit, and only CPU per request or chunk means something."""
 
 

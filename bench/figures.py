@@ -41,6 +41,7 @@ class Row:
     p99: float
     added_p50: float | None
     first_p50: float
+    first_p99: float
     added_first_p50: float | None
     cpu_us: float | None
     headroom: float | None
@@ -87,6 +88,7 @@ def _row(name: str, own: dict[int, Sample], by_target: dict[str, dict[int, Sampl
         p99=median(each.tally.p99 for each in own.values()),
         added_p50=_median(mine.tally.p50 - other.tally.p50 for mine, other in with_direct),
         first_p50=median(each.tally.first_p50 for each in own.values()),
+        first_p99=median(each.tally.first_p99 for each in own.values()),
         added_first_p50=_median(mine.tally.first_p50 - other.tally.first_p50 for mine, other in with_direct),
         cpu_us=_median(each.cpu_us for each in own.values() if each.cpu_us is not None),
         headroom=_median(other.rate / mine.rate for mine, other in with_direct),

@@ -15,38 +15,37 @@ from rich.table import Table
 from bench.figures import Row, Sample, rows
 from bench.scenarios import Scenario
 
-COLUMNS = (
-    "target",
-    "rate /s",
-    "p50 µs",
-    "p99 µs",
-    "added p50 µs",
-    "first chunk p50 µs",
-    "added µs",
-    "CPU µs per unit",
-    "rate : nginx",
-    "CPU : nginx",
-    "direct : rate",
-)
 HEADROOM = 1.5
+LEGEND = (
+    "Times in µs, medians over the rounds. +p50: more than the direct call. CPU: of the target's whole process tree. "
+    "rate/nginx, CPU/nginx: ratios within a round. direct/rate: how much faster the direct calls were."
+)
 
 
 def print_tables(console: Console, samples: Sequence[Sample], scenarios: Sequence[Scenario]) -> None:
     for scenario in scenarios:
-        table = Table(title=f"{scenario.title} (CPU per {scenario.unit})", title_justify="left")
-        for number, column in enumerate(COLUMNS):
-            table.add_column(column, justify="right" if number else "left")
         found = rows(samples, scenario.name)
-        for row in found:
-            table.add_row(*_cells(row, scenario))
-        console.print(table)
+        console.print(_table(scenario, found))
         bound = [row.target for row in found if row.headroom is not None and row.headroom < HEADROOM]
         if bound and not scenario.paced:
             console.print(
-                f"  {' and '.join(bound)}: within {HEADROOM}x of the direct calls, so the load was near its own limit: "
+                f"  {' and '.join(bound)}: within {HEADROOM}x of the direct calls, so the load was near its own limit; "
                 "go by CPU, not by rate.",
                 style="yellow",
             )
+    console.print(LEGEND, style="dim")
+
+
+def _table(scenario: Scenario, found: Sequence[Row]) -> Table:
+    table = Table(title=scenario.title, title_justify="left")
+    table.add_column("target")
+    timed = ("first p50", "first p99", "+p50") if scenario.streamed else ("p50", "p99", "+p50")
+    rate = "streams/s" if scenario.streamed else "req/s"
+    for column in (rate, *timed, f"CPU/{scenario.unit}", "rate/nginx", "CPU/nginx", "direct/rate"):
+        table.add_column(column, justify="right")
+    for row in found:
+        table.add_row(*_cells(row, scenario))
+    return table
 
 
 def print_memory(console: Console, memory: Mapping[str, float]) -> None:
@@ -71,18 +70,17 @@ def write(
 
 
 def _cells(row: Row, scenario: Scenario) -> list[str]:
+    times = (
+        (row.first_p50, row.first_p99, row.added_first_p50) if scenario.streamed else (row.p50, row.p99, row.added_p50)
+    )
     return [
         row.target,
-        f"{row.rate:,.0f}",
-        f"{row.p50:,.0f}",
-        f"{row.p99:,.0f}",
-        _number(row.added_p50, 0),
-        _number(row.first_p50 if scenario.streamed else None, 0),
-        _number(row.added_first_p50 if scenario.streamed else None, 0),
+        _number(row.rate, 0),
+        *(_number(each, 0) for each in times),
         _number(row.cpu_us, 1),
         _number(row.rate_to_nginx, 2),
         _number(row.cpu_to_nginx, 2),
-        _number(None if scenario.paced else row.headroom, 2),
+        _number(None if scenario.paced else row.headroom, 1),
     ]
 
 
