@@ -7,10 +7,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from chargeback.statements import StatementForbidden
+from chargeback.errors import ChargebackError
 from enrichment import errors as enrichment_errors
 from enrichment.errors import EnrichmentError
 from gateway.errors import GatewayError, OperationNotFound, error_body, error_json
+from seams.tables import TableUnavailable
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -20,9 +21,15 @@ def add_error_handlers(app: FastAPI) -> None:
     async def gateway_error(_: Request, error: GatewayError) -> Response:
         return _gateway_answer(error)
 
-    @app.exception_handler(StatementForbidden)
-    async def forbidden(_: Request, error: StatementForbidden) -> Response:
-        return _answer(403, str(error), "permission_error", "permission_denied")
+    @app.exception_handler(ChargebackError)
+    async def chargeback_error(_: Request, error: ChargebackError) -> Response:
+        kind = "permission_error" if error.status == 403 else "invalid_request_error"
+        return _answer(error.status, str(error), kind, error.code)
+
+    @app.exception_handler(TableUnavailable)
+    async def tables_unavailable(_: Request, _error: TableUnavailable) -> Response:
+        message = "The tables did not answer in time; nothing is lost, try again."
+        return _answer(503, message, "server_error", "storage_unavailable", {"retry-after": "2"})
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from azure.core.credentials_async import AsyncTokenCredential
 
 from chargeback.ledger import Ledger
-from chargeback.prices import PriceBook
+from chargeback.prices import Prices
 from chargeback.statements import Statements
 from gateway.breaker import BreakerRules
 from gateway.callers import Callers, KeyCallers
@@ -94,7 +94,7 @@ class _Builder:
         counter = TokenCounter(VOCABULARIES)
         self._closing.callback(counter.close)
         callers = KeyCallers(catalog)
-        prices = PriceBook()
+        prices = Prices()
         gateway = self._gateway(catalog, callers, Meter(counter, UsagePublisher(stream), self._clock))
         return Services(
             settings=settings,
@@ -102,7 +102,7 @@ class _Builder:
             callers=callers,
             gateway=gateway,
             models=Models(gateway=gateway),
-            ledger=Ledger(seams.tables, prices, self._clock, stream.incarnation, detail_rows=settings.detail_rows),
+            ledger=Ledger(seams.tables, prices, stream.incarnation, detail_rows=settings.detail_rows),
             statements=Statements(seams.tables, prices),
             counter=counter,
             closing=self._closing,
@@ -158,13 +158,18 @@ class _Builder:
         )
 
     def _stream(self, hub: str) -> EventStream:
-        settings = self._settings
-        rules = {"timeout_seconds": settings.publish_timeout_seconds, "clock": self._clock}
+        settings, clock, timeout = self._settings, self._clock, self._settings.publish_timeout_seconds
         if settings.eventhub_namespace:
-            return EventHubStream.by_identity(settings.eventhub_namespace, self._identity(), hub, **rules)
+            return EventHubStream.by_identity(
+                settings.eventhub_namespace, self._identity(), hub, timeout_seconds=timeout, clock=clock
+            )
         if settings.eventhub_connection:
-            connection = settings.eventhub_connection
-            return _checked("EVENTHUB", lambda: EventHubStream.by_connection_string(connection, hub, **rules))
+            return _checked(
+                "EVENTHUB",
+                lambda: EventHubStream.by_connection_string(
+                    settings.eventhub_connection, hub, timeout_seconds=timeout, clock=clock
+                ),
+            )
         raise WrongSettings("Set EVENTHUB or EVENTHUB__fullyQualifiedNamespace: usage events go there.")
 
     def _identity(self) -> AsyncTokenCredential:
