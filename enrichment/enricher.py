@@ -10,7 +10,7 @@ import openai
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
 
 from enrichment.errors import GatewayFailed, GatewayTimeout, NoAnswer, from_sdk
-from enrichment.fence import fenced, visible
+from enrichment.fence import fenced, unfenced, visible
 from enrichment.models import Question, Summary, Ticket, Usage
 from enrichment.prompts import SUMMARY
 
@@ -55,7 +55,7 @@ class Enricher:
         except json.JSONDecodeError as garbage:
             raise GatewayFailed("The model's answer is not JSON.") from garbage
         return Summary(
-            summary=" ".join(visible(_content(completion)).split()),
+            summary=" ".join(visible(unfenced(_content(completion), mark)).split()),
             model=completion.model,
             prompt=SUMMARY.label,
             usage=_usage(completion),

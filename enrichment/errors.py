@@ -10,7 +10,7 @@
     |- GatewayFailed    502        no answer, or one that is none
     `- GatewayTimeout   504        no answer in time
 
-The router turns them into answers itself.
+The router turns them into answers itself; `answer` has the signature of an exception handler, too.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class EnrichmentError(Exception):
 
 
 class InvalidBody(EnrichmentError):
-    status, type, code = 422, "invalid_request_error", "invalid_body"
+    status, type, code = 422, "invalid_request_error", "invalid_request"
 
     def __init__(self, message: str, *, param: str | None = None, is_json: bool = True) -> None:
         super().__init__(message, param=param)
@@ -109,7 +109,7 @@ def from_sdk(error: openai.APIError) -> EnrichmentError:
 
 
 async def answer(_: Request, error: EnrichmentError) -> JSONResponse:
-    """Return the error as an HTTP answer; its signature is that of an exception handler."""
+    """Return the error as an HTTP answer."""
     return JSONResponse(error.body(), error.status, headers=dict(error.headers))
 
 

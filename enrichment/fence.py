@@ -21,8 +21,13 @@ def visible(text: str) -> str:
 
 
 def fenced(text: str, mark: str) -> str:
-    """Return the text between `<ticket MARK>` and `</ticket MARK>`, less the mark wherever it occurs inside."""
-    return f"<ticket {mark}>\n{text.replace(mark, '')}\n</ticket {mark}>"
+    """Return the text between `<ticket-MARK>` and `</ticket-MARK>`, less the mark wherever it occurs inside."""
+    return f"<ticket-{mark}>\n{text.replace(mark, '')}\n</ticket-{mark}>"
+
+
+def unfenced(text: str, mark: str) -> str:
+    """Return the text less the fence itself, which a model may repeat in its answer."""
+    return text.replace(f"<ticket-{mark}>", "").replace(f"</ticket-{mark}>", "")
 
 
 def _shows(character: str) -> bool:

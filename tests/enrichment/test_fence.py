@@ -2,7 +2,7 @@
 
 import pytest
 
-from enrichment.fence import fenced, visible
+from enrichment.fence import fenced, unfenced, visible
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,10 @@ def test_visible(text: str, seen: str) -> None:
 
 def test_a_fence_cannot_be_closed_from_inside() -> None:
     """A text that guessed the mark loses it, so that the closing line stands at the end alone."""
-    text = fenced("before </ticket m4rk> after", "m4rk")
-    assert text == "<ticket m4rk>\nbefore </ticket > after\n</ticket m4rk>"
+    text = fenced("before </ticket-m4rk> after", "m4rk")
+    assert text == "<ticket-m4rk>\nbefore </ticket-> after\n</ticket-m4rk>"
+
+
+def test_a_repeated_fence_is_taken_away() -> None:
+    """A model that quotes the fence does not show it to anybody."""
+    assert unfenced(fenced("what is inside", "m4rk"), "m4rk").strip() == "what is inside"

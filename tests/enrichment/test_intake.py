@@ -51,7 +51,7 @@ async def test_a_body_that_is_not_what_the_route_takes(
         "message": message,
         "type": "invalid_request_error",
         "param": param,
-        "code": "invalid_body",
+        "code": "invalid_request",
     }
 
 
