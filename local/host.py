@@ -96,7 +96,11 @@ class HttpServer(uvicorn.Server):
         yield
 
     def stop(self) -> None:
-        """End serving; open answers are cut after a second, and at once when asked again."""
+        """End serving; open answers are cut after a second, and at once when asked again.
+
+        That they are cut is no error any more, and uvicorn need not say so.
+        """
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self.force_exit = self.should_exit
         self.should_exit = True
 
