@@ -68,6 +68,8 @@ class App:
                 await self._control(exchange)
             else:
                 await self._serve(exchange)
+        except AzureError as refusal:
+            await exchange.answer(refusal.status, refusal.body, {"content-type": "application/json"})
         except CallerLeft:
             return
 

@@ -1,7 +1,7 @@
 """What a request asks for: which operation of which deployment, in which of Azure's two URL forms."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -77,6 +77,14 @@ def decoded[T](decoder: msgspec.json.Decoder[T], body: bytes) -> T:
             "We could not parse the JSON body of your request. The API expects a JSON payload, but what was sent was "
             "not valid JSON."
         ) from wrong
+
+
+def converted[T](value: Any, wanted: type[T]) -> T:
+    """Return a part of a parsed body as `wanted`. Raises AzureError, 400, where it is something else."""
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as wrong:
+        raise errors.invalid_request(f"Invalid request: {wrong}") from wrong
 
 
 def find_route(exchange: Exchange) -> Route:

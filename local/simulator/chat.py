@@ -22,7 +22,7 @@ from local.simulator.answers import (
     event,
 )
 from local.simulator.backend import Backend
-from local.simulator.calls import Call, decoded
+from local.simulator.calls import Call, converted, decoded
 from local.simulator.replies import Function, Reply, Wish
 from local.simulator.tokens import ChatPrompt, Message, Usage
 
@@ -100,7 +100,7 @@ def _check(request: ChatRequest, call: Call) -> None:
 
 
 def _wish(request: ChatRequest, most: int | None) -> Wish:
-    tools = msgspec.convert(request.tools or [], list[Tool])
+    tools = converted(request.tools or [], list[Tool])
     choice = request.tool_choice or "auto"
     stop = request.stop or ()
     return Wish(

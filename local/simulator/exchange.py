@@ -17,6 +17,7 @@ from uvicorn._types import (  # uvicorn has no public names for the ASGI types i
 )
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from local.simulator import errors
 from seams.clock import Clock
 
 TRANSPORT = "local.simulator.transport"
@@ -67,7 +68,7 @@ class Exchange:
         return self._transport.is_closing()
 
     async def body(self) -> bytes:
-        """Read the whole body. Raises CallerLeft, and ValueError above MAX_BODY_BYTES."""
+        """Read the whole body. Raises CallerLeft, and AzureError, 413, above MAX_BODY_BYTES."""
         parts: list[bytes] = []
         size = 0
         while True:
@@ -79,7 +80,7 @@ class Exchange:
             parts.append(chunk)
             size += len(chunk)
             if size > MAX_BODY_BYTES:
-                raise ValueError("the body is larger than the simulator takes")
+                raise errors.invalid_request("The request body is too large.", status=413)
             if not request["more_body"]:
                 return b"".join(parts)
 

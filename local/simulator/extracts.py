@@ -43,7 +43,7 @@ def words(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """Split a text; white space inside a sentence becomes single spaces, labels of ticket fields and heads of journal entries go."""
+    """Split a text; white space becomes single spaces, labels of fields and heads of journal entries go."""
     pieces = (" ".join(_LABEL.sub("", piece).split()) for piece in _SENTENCE_END.split(text))
     prose = (piece for piece in pieces if _WORD.search(piece) and not _JOURNAL_HEADER.match(piece))
     return list(dict.fromkeys(prose))

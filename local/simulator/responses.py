@@ -13,7 +13,7 @@ import msgspec
 from local.simulator import errors, replies
 from local.simulator.answers import Answer, Event, event, reported
 from local.simulator.backend import Backend, StoredResponse
-from local.simulator.calls import Call, decoded
+from local.simulator.calls import Call, converted, decoded
 from local.simulator.replies import Function, Reply, Wish
 from local.simulator.tokens import ChatPrompt, FunctionCall, Message, MessageCall, Part, Usage
 
@@ -128,7 +128,7 @@ def _wish(request: ResponseRequest, messages: Any) -> Wish:
     choice = request.tool_choice or "auto"
     return Wish(
         messages=messages,
-        functions=msgspec.convert(functions, list[Function]),
+        functions=converted(functions, list[Function]),
         forced=choice if isinstance(choice, str) else choice.get("name", "auto"),
         schema=_schema((request.text or {}).get("format") or {}),
         max_tokens=request.max_output_tokens,

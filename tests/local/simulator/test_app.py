@@ -1,11 +1,15 @@
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
-from local.simulator.server import Simulator
+from local.simulator.server import Simulator, serve
+from local.simulator.settings import BackendSettings
+from local.simulator.tokens import Tokenizers
 
 CHAT = "/openai/deployments/gpt-4o/chat/completions"
 VERSION = "?api-version=2024-10-21"
@@ -45,6 +49,13 @@ async def test_a_key_or_a_known_token_opens(post: Post, headers: str, status: in
         (CHAT + VERSION, {}, 400, b"missing_required_parameter"),
         (CHAT + VERSION, {"messages": "no list"}, 400, b"invalid_request_error"),
         (CHAT + VERSION, {"stream_options": {}, **BODY}, 400, b"only allowed when"),
+        (CHAT + VERSION, {"tools": [{"function": {"name": 7}}], **BODY}, 400, b"Invalid request"),
+        (
+            "/openai/deployments/gpt-4o/completions?api-version=2023-05-15",
+            {"stream_options": {}},
+            400,
+            b"unknown_param",
+        ),
         ("/openai/responses" + VERSION, {"model": "gpt-4o"}, 400, b"missing_required_parameter"),
         ("/openai/v1/chat/completions", {"model": "gpt-4o", **BODY}, 200, b"chat.completion"),
     ],
@@ -85,3 +96,28 @@ async def test_requests_are_kept_without_credentials(simulator: Simulator, post:
     assert (seen["credential"], seen["body"], seen["status"]) == ("api-key", BODY, 200)
     assert seen["headers"]["x-test"] == "7"
     assert "made-up-key" not in str(seen)
+
+
+async def test_a_body_above_the_bound_is_refused(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too large is not read to its end, and is 413."""
+    monkeypatch.setattr("local.simulator.exchange.MAX_BODY_BYTES", 10)
+    assert (await post(CHAT + VERSION, BODY)).status == 413
+
+
+async def test_a_backend_takes_its_time(settings: BackendSettings, tokenizers: Tokenizers) -> None:
+    """The first token comes after the latency, each further one after its delay, streamed or not."""
+    paced = msgspec.structs.replace(settings, latency_ms=50, token_delay_ms=10)
+    async with (
+        serve(paced, tokenizers=tokenizers) as simulator,
+        AsyncOpenAI(base_url=f"{simulator.url}/openai/v1/", api_key=settings.api_key) as client,
+    ):
+        for stream in (False, True):
+            began = time.monotonic()
+            answer: Any = await client.chat.completions.create(
+                model="gpt-4o", messages=[{"role": "user", "content": "Count one two three"}], stream=stream
+            )
+            if stream:
+                arrivals = [time.monotonic() - began async for _ in answer]
+                assert arrivals[0] >= 0.04
+                assert arrivals[-1] - arrivals[0] >= 0.03
+            assert time.monotonic() - began >= 0.08

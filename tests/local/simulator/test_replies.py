@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from local.simulator import extracts
-from local.simulator.replies import Wish, compose, pieces
+from local.simulator.replies import Function, Wish, compose, pieces
 from local.simulator.tokens import Message, Tokenizer, Tokenizers
 
 JOURNAL = """Short description: Rain leaks on the main DNS server
@@ -73,3 +75,16 @@ def test_without_a_user_the_instructions_are_answered(tokenizer: Tokenizer) -> N
     wish = Wish([Message("system", "The printer is broken")])
     assert compose(wish, "gpt-4o", tokenizer).text == "The printer is broken"
     assert compose(Wish([]), "gpt-4o", tokenizer).text == "I did not receive any text."
+
+
+def test_a_token_limit_shortens_calls_and_reasoning_too(tokenizer: Tokenizer) -> None:
+    """Reasoning counts first, then a call's name, then its arguments."""
+    function = Function("get_weather", parameters={"type": "object", "properties": {"location": {"type": "string"}}})
+    whole = Wish([Message("user", "Weather in New York City?")], functions=[function], forced="get_weather")
+    costs = compose(whole, "gpt-4o", tokenizer).completion_tokens(tokenizer)
+    for limit in range(costs):
+        reply = compose(replace(whole, max_tokens=limit), "gpt-4o", tokenizer)
+        assert reply.finish == "length"
+        assert reply.completion_tokens(tokenizer) <= limit
+    thought = compose(replace(whole, max_tokens=10, effort="high"), "o4-mini", tokenizer)
+    assert (thought.reasoning, thought.text, thought.call) == (10, "", None)

@@ -124,3 +124,36 @@ async def test_a_response_belongs_to_the_backend_that_made_it(tokenizers: Tokeni
             with pytest.raises(openai.BadRequestError) as refused:
                 await west.responses.create(model="gpt-4o", input="And?", previous_response_id=made.id)
             assert refused.value.code == "previous_response_not_found"
+
+
+async def test_a_functions_output_is_answered_and_priced(v1: AsyncOpenAI, tokenizer: Tokenizer) -> None:
+    """A call and its output in the input are counted, and the answer says what the output said."""
+    answer = await v1.responses.create(
+        model="gpt-4o",
+        tools=[WEATHER],
+        input=[
+            {"role": "user", "content": [{"type": "input_text", "text": "Weather in Paris?"}]},
+            {"type": "function_call", "call_id": "1", "name": "get_weather", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "1", "output": "18 degrees and sunny"},
+        ],
+    )
+    assert answer.output_text == "18 degrees and sunny"
+    again = await v1.responses.create(model="gpt-4o", previous_response_id=answer.id, input="Weather in Rome?")
+    assert again.usage is not None
+    assert answer.usage is not None
+    assert again.usage.input_tokens > answer.usage.output_tokens
+
+
+async def test_a_called_function_can_be_forced_by_name_and_json_asked_for(v1: AsyncOpenAI) -> None:
+    """tool_choice names the function; json_object gives an object; a filtered completion is incomplete."""
+    forced = await v1.responses.create(
+        model="gpt-4o", input=QUESTION, tools=[WEATHER], tool_choice={"type": "function", "name": "get_weather"}
+    )
+    assert forced.output[0].type == "function_call"
+    after = await v1.responses.create(model="gpt-4o", input=QUESTION, previous_response_id=forced.id)
+    assert after.output_text == ANSWER
+    as_json = await v1.responses.create(model="gpt-4o", input=QUESTION, text={"format": {"type": "json_object"}})
+    assert as_json.output_text == f'{{"answer":"{ANSWER}"}}'
+    filtered = await v1.responses.create(model="gpt-4o", input="filter-my-completion about the broken printer")
+    assert filtered.incomplete_details is not None
+    assert filtered.incomplete_details.reason == "content_filter"
