@@ -3,10 +3,10 @@
 import typing
 
 import azure.functions as func
-from hosting.app import create_app
-from hosting.services import build_services
 
+from hosting.app import create_app
 from hosting.asgi import StreamingAsgiMiddleware
+from hosting.services import build_services
 from hosting.settings import Settings
 from hosting.triggers import received_events
 
