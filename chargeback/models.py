@@ -1,0 +1,77 @@
+"""The statement on the wire. Amounts are decimal strings in `currency`; tokens and requests are counts."""
+
+from datetime import date
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Amount = Annotated[str, Field(pattern=r"^\d+\.\d{10}$", description="A decimal number with ten places.")]
+Counted = Annotated[int, Field(ge=0)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Tokens(_Wire):
+    """`cached_tokens` are part of `prompt_tokens`, `reasoning_tokens` part of `completion_tokens`."""
+
+    prompt_tokens: Counted = 0
+    cached_tokens: Counted = 0
+    completion_tokens: Counted = 0
+    reasoning_tokens: Counted = 0
+
+
+class Requests(_Wire):
+    """`estimated_requests` are those of `requests` whose counts are our estimates."""
+
+    requests: Counted = 0
+    estimated_requests: Counted = 0
+
+
+class Usage(Tokens, Requests):
+    """What was used, with the units that some models are billed by in place of tokens."""
+
+    images: Counted = 0
+    characters: Counted = 0
+    audio_milliseconds: Counted = 0
+
+
+class LineNames(_Wire):
+    day: date
+    deployment: str
+    model: str
+
+
+class StatementLine(Usage, LineNames):
+    """A day's use of a model through a deployment.
+
+    `provisioned_requests` are those that provisioned capacity served: paid by the hour, they add nothing to `amount`.
+    """
+
+    provisioned_requests: Counted = 0
+    amount: Amount
+
+
+class UnpricedNames(_Wire):
+    deployment: str
+    model: str
+    deployment_type: str
+    service_tier: str
+
+
+class UnpricedUsage(Usage, UnpricedNames):
+    """A month's use that no known price covers. It is in the statement's counts, in no line and not in its total."""
+
+
+class Statement(_Wire):
+    """A subscription's month. `total` is the sum of the lines' amounts as they are shown."""
+
+    subscription: str
+    period: Annotated[str, Field(description="The month, yyyy-mm, in UTC.")]
+    currency: str
+    total: Amount
+    requests: Counted
+    tokens: Tokens
+    lines: list[StatementLine]
+    unpriced: list[UnpricedUsage]

@@ -1,0 +1,125 @@
+"""Statements: a subscription's month, summed from its rollups and priced.
+
+Each rollup is priced by itself, exactly, since its tiers decide its price; then lanes and tiers are summed to lines of
+a day, deployment and model. A line's amount is rounded once, half to even, to ten decimals: at any known price that
+holds a single token exactly. The total adds up the amounts that are shown, so that whoever checks the sum gets it.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final, NamedTuple
+
+from chargeback import rollups
+from chargeback.errors import PeriodInvalid
+from chargeback.ledger import ROLLUPS
+from chargeback.models import Statement, StatementLine, Tokens, UnpricedUsage
+from chargeback.prices import CURRENCY, Price, Prices
+from chargeback.rollups import METERS, Rollup
+from seams.tables import Tables
+
+_PERIOD: Final = re.compile(r"2\d{3}-(0[1-9]|1[0-2])", re.ASCII)
+_PLACES: Final = Decimal("1E-10")
+_SHOWN: Final = ("requests", "estimated_requests", "images", "characters", "audio_milliseconds")
+_TOKENS: Final = tuple(Tokens.model_fields)
+
+
+class _LineKey(NamedTuple):
+    day: date
+    deployment: str
+    model: str
+
+
+class _UnpricedKey(NamedTuple):
+    deployment: str
+    model: str
+    deployment_type: str
+    service_tier: str
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Counts by the names they have on the wire, and the exact amount so far."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    amount: Decimal = Decimal(0)
+
+    def add(self, rollup: Rollup, price: Price | None) -> None:
+        counts = dict(zip(METERS, rollup.meters, strict=True))
+        counts |= {"requests": rollup.requests, "estimated_requests": rollup.estimated_requests}
+        if price is not None:
+            self.amount += price.amount
+            counts["provisioned_requests"] = rollup.requests if price.provisioned else 0
+        self.counts.update(counts)
+
+    def shown(self, *names: str) -> dict[str, int]:
+        return {name: self.counts[name] for name in (*_TOKENS, *_SHOWN, *names)}
+
+
+class Statements:
+    """Reads the rollups in `tables` and prices them."""
+
+    def __init__(self, tables: Tables, prices: Prices) -> None:
+        self._tables = tables
+        self._prices = prices
+
+    async def month(self, subscription: str, period: str) -> Statement:
+        """Return the statement of a month, yyyy-mm in UTC; one without use has zeros.
+
+        Raises PeriodInvalid and TableUnavailable.
+        """
+        if not _PERIOD.fullmatch(period):
+            raise PeriodInvalid(f"The period must be a month such as 2026-11, not {period[:20]!r}.")
+        table = await self._tables.table(ROLLUPS)
+        rows = table.query(rollups.rollup_partition(subscription, period))
+        return self._statement(subscription, period, [rollups.from_entity(row) async for row in rows])
+
+    def _statement(self, subscription: str, period: str, month: Iterable[Rollup]) -> Statement:
+        totals = _Sums()
+        priced: defaultdict[_LineKey, _Sums] = defaultdict(_Sums)
+        unpriced: defaultdict[_UnpricedKey, _Sums] = defaultdict(_Sums)
+        for rollup in month:
+            names = rollup.names
+            price = self._price(rollup)
+            if price is None:
+                key = _UnpricedKey(names.deployment, names.model, names.deployment_type, names.service_tier)
+                unpriced[key].add(rollup, None)
+            else:
+                priced[_LineKey(names.day, names.deployment, names.model)].add(rollup, price)
+            totals.add(rollup, None)
+        lines = [_line(key, sums) for key, sums in sorted(priced.items())]
+        return Statement(
+            subscription=subscription,
+            period=period,
+            currency=CURRENCY,
+            total=_shown_amount(sum((Decimal(line.amount) for line in lines), Decimal(0))),
+            requests=totals.counts["requests"],
+            tokens=Tokens(**{name: totals.counts[name] for name in _TOKENS}),
+            lines=lines,
+            unpriced=[
+                UnpricedUsage.model_validate(key._asdict() | sums.shown()) for key, sums in sorted(unpriced.items())
+            ],
+        )
+
+    def _price(self, rollup: Rollup) -> Price | None:
+        names = rollup.names
+        return self._prices.price(
+            names.model,
+            names.day,
+            rollup.usage(),
+            deployment_type=names.deployment_type,
+            service_tier=names.service_tier,
+            context_tier=names.context_tier,
+        )
+
+
+def _line(key: _LineKey, sums: _Sums) -> StatementLine:
+    amount = {"amount": _shown_amount(sums.amount)}
+    return StatementLine.model_validate(key._asdict() | sums.shown("provisioned_requests") | amount)
+
+
+def _shown_amount(amount: Decimal) -> str:
+    return f"{amount.quantize(_PLACES, ROUND_HALF_EVEN):f}"

@@ -1,0 +1,130 @@
+"""Usage events as a stream delivers them, and tables with faults."""
+
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chargeback.prices import Prices
+from gateway.usage import Meters, UsageEvent, encode
+from hosting.tables import AzureTables
+from local.tables import SQLiteTables
+from seams.events import ReceivedEvent
+from seams.tables import Entity, Operation, Table, TableConflict, Tables, TableUnavailable
+
+TIME = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+type MakeEvent = Callable[..., UsageEvent]
+type Deliver = Callable[..., ReceivedEvent]
+
+
+@pytest.fixture
+def make_event() -> MakeEvent:
+    def make(**changes: Any) -> UsageEvent:
+        defaults: dict[str, Any] = {
+            "id": os.urandom(8).hex(),
+            "time": TIME,
+            "subscription": "service-desk",
+            "operation": "chat/completions",
+            "deployment": "gpt-4o",
+            "model": "gpt-4o-2024-08-06",
+            "backend": "eastus",
+            "deployment_type": "global",
+            "status": 200,
+            "outcome": "completed",
+            "meters": Meters(prompt_tokens=100, cached_tokens=20, completion_tokens=10, reasoning_tokens=5),
+        }
+        return UsageEvent(**defaults | changes)
+
+    return make
+
+
+@pytest.fixture
+def deliver() -> Deliver:
+    def wrap(event: UsageEvent | bytes, sequence_number: int, partition: str = "0") -> ReceivedEvent:
+        body = event if isinstance(event, bytes) else encode(event)
+        return ReceivedEvent(body, partition, sequence_number, TIME)
+
+    return wrap
+
+
+@pytest.fixture(scope="session")
+def prices() -> Prices:
+    return Prices()
+
+
+@pytest.fixture
+async def tables(tmp_path: Path) -> AsyncIterator[Tables]:
+    store = SQLiteTables(tmp_path / "tables.db")
+    yield store
+    await store.close()
+
+
+@pytest.fixture(params=["sqlite", "azurite"])
+async def rival_tables(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Tables]]:
+    """Yield what opens the same store once more; each opening stands for a process of its own."""
+    opened: list[Tables] = []
+
+    def open_store() -> Tables:
+        store: Tables = (
+            SQLiteTables(tmp_path / "tables.db")
+            if request.param == "sqlite"
+            else AzureTables.by_connection_string(request.getfixturevalue("azurite"))
+        )
+        opened.append(store)
+        return store
+
+    yield open_store
+    for store in opened:
+        await store.close()
+
+
+class FaultyTable:
+    """Passes calls on; some conflict, some fail before and some after they took place."""
+
+    def __init__(self, table: Table, dice: random.Random) -> None:
+        self._table = table
+        self._dice = dice
+
+    async def get(self, partition: str, row: str) -> Entity | None:
+        self._fail(0.02)
+        return await self._table.get(partition, row)
+
+    def query(self, partition: str | None = None, first: str = "", end: str | None = None) -> AsyncIterator[Entity]:
+        return self._table.query(partition, first, end)
+
+    async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
+        if self._dice.random() < 0.05:
+            raise TableConflict("injected", 0)
+        self._fail(0.05)
+        etags = await self._table.transact(operations)
+        self._fail(0.08)
+        return etags
+
+    def _fail(self, share: float) -> None:
+        if self._dice.random() < share:
+            raise TableUnavailable("injected")
+
+
+class FaultyTables:
+    """Tables whose names begin with a prefix of their own and whose calls fail at random."""
+
+    def __init__(self, tables: Tables, dice: random.Random, prefix: str) -> None:
+        self._tables = tables
+        self._dice = dice
+        self._prefix = prefix
+
+    async def table(self, name: str) -> Table:
+        return FaultyTable(await self._tables.table(self._prefix + name), self._dice)
+
+    async def close(self) -> None:
+        await self._tables.close()
+
+
+@pytest.fixture
+def faulty() -> type[FaultyTables]:
+    return FaultyTables

@@ -1,0 +1,160 @@
+"""A month's statement: counts, money, and what has no price."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from chargeback.errors import PeriodInvalid
+from chargeback.ledger import Ledger
+from chargeback.models import Statement
+from chargeback.prices import Prices
+from chargeback.statements import Statements
+from gateway.usage import Meters, UsageEvent, encode
+from seams.events import ReceivedEvent
+from seams.tables import Tables
+
+type MakeEvent = Callable[..., UsageEvent]
+
+
+async def incarnation() -> str:
+    return "1"
+
+
+async def statement_of(tables: Tables, prices: Prices, events: Sequence[UsageEvent]) -> Statement:
+    batch = [
+        ReceivedEvent(encode(event), str(n % 2), n, datetime(2026, 11, 30, tzinfo=UTC))
+        for n, event in enumerate(events)
+    ]
+    await Ledger(tables, prices, incarnation).collect(batch)
+    return await Statements(tables, prices).month("service-desk", "2026-11")
+
+
+async def test_wire_contract(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """Fields, their names and their JSON types are those of the contract; lanes are summed."""
+    statement = await statement_of(tables, prices, [make_event() for _ in range(3)] + [make_event(estimated=True)])
+
+    assert json.loads(statement.model_dump_json()) == {
+        "subscription": "service-desk",
+        "period": "2026-11",
+        "currency": "USD",
+        # 4 x (80 x 2.50 + 20 x 1.25 + 10 x 10) millionths
+        "total": "0.0013000000",
+        "requests": 4,
+        "tokens": {"prompt_tokens": 400, "cached_tokens": 80, "completion_tokens": 40, "reasoning_tokens": 20},
+        "lines": [
+            {
+                "day": "2026-11-20",
+                "deployment": "gpt-4o",
+                "model": "gpt-4o-2024-08-06",
+                "requests": 4,
+                "estimated_requests": 1,
+                "prompt_tokens": 400,
+                "cached_tokens": 80,
+                "completion_tokens": 40,
+                "reasoning_tokens": 20,
+                "images": 0,
+                "characters": 0,
+                "audio_milliseconds": 0,
+                "provisioned_requests": 0,
+                "amount": "0.0013000000",
+            }
+        ],
+        "unpriced": [],
+    }
+
+
+async def test_lines_are_by_day_deployment_and_model_in_order(
+    tables: Tables, prices: Prices, make_event: MakeEvent
+) -> None:
+    """Each day, deployment and model is one line, sorted; other months and subscriptions are not in it."""
+    events = [
+        make_event(time=datetime(2026, 11, day, 23, 59, tzinfo=UTC), deployment=deployment, model=model)
+        for day in (30, 1)
+        for deployment, model in (("b", "gpt-4o"), ("a", "gpt-4o-mini"), ("a", "gpt-4o"))
+    ]
+    others = [make_event(time=datetime(2026, 10, 31, 23, 59, tzinfo=UTC)), make_event(subscription="service-desk2")]
+
+    statement = await statement_of(tables, prices, [*others, *events])
+
+    assert [(line.day.day, line.deployment, line.model) for line in statement.lines] == [
+        (day, *names) for day in (1, 30) for names in (("a", "gpt-4o"), ("a", "gpt-4o-mini"), ("b", "gpt-4o"))
+    ]
+    assert statement.requests == 6
+
+
+async def test_tiers_are_priced_before_they_are_summed(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """One line holds spillover, priority and long prompts, each at its own price."""
+    events = [
+        make_event(model="gpt-4o", meters=Meters(prompt_tokens=1_000_000), deployment_type="ptu"),
+        make_event(model="gpt-4o", meters=Meters(prompt_tokens=1_000_000), deployment_type="datazone"),
+        make_event(model="gpt-4o", meters=Meters(prompt_tokens=1_000_000), service_tier="priority"),
+    ]
+
+    statement = await statement_of(tables, prices, events)
+
+    (line,) = statement.lines
+    assert Decimal(line.amount) == Decimal("2.75") + Decimal("4.25")
+    assert (line.requests, line.provisioned_requests, line.prompt_tokens) == (3, 1, 3_000_000)
+
+
+async def test_long_prompts_are_priced_by_request_not_by_day(
+    tables: Tables, prices: Prices, make_event: MakeEvent
+) -> None:
+    """Two short prompts that add up to a long one cost what short ones cost."""
+    short = [make_event(model="gpt-5.4", meters=Meters(prompt_tokens=200_000)) for _ in range(2)]
+    long = make_event(model="gpt-5.4", meters=Meters(prompt_tokens=400_000), deployment="long")
+
+    statement = await statement_of(tables, prices, [*short, long])
+
+    amounts = {line.deployment: Decimal(line.amount) for line in statement.lines}
+    assert amounts == {"gpt-4o": Decimal(1), "long": Decimal(2)}
+
+
+async def test_unpriced_use_is_shown_and_counted(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """A model without a price is listed by itself and in the totals, and in no line."""
+    events = [make_event(), make_event(model="our-own"), make_event(model="our-own", deployment_type="datazone")]
+
+    statement = await statement_of(tables, prices, events)
+
+    assert [(one.model, one.deployment_type, one.requests, one.prompt_tokens) for one in statement.unpriced] == [
+        ("our-own", "datazone", 1, 100),
+        ("our-own", "global", 1, 100),
+    ]
+    assert [line.model for line in statement.lines] == ["gpt-4o-2024-08-06"]
+    assert statement.requests == 3
+    assert statement.tokens.prompt_tokens == 300
+    assert statement.total == statement.lines[0].amount
+
+
+async def test_total_is_the_sum_of_what_the_lines_show(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """Amounts below the last place are rounded per line, half to even, and the total foots."""
+    # 0.3 x 1.1 / 1,000,000 dollars a cached token: 3.3 units of the tenth place and more
+    events = [
+        make_event(deployment=f"d{n}", model="gpt-5.4-nano", deployment_type="datazone", meters=Meters(prompt_tokens=n))
+        for n in range(1, 8)
+    ]
+
+    statement = await statement_of(tables, prices, events)
+
+    assert Decimal(statement.total) == sum(Decimal(line.amount) for line in statement.lines)
+    assert Decimal(statement.total) > 0
+
+
+async def test_month_without_use_has_zeros(tables: Tables, prices: Prices) -> None:
+    """Nobody's month is empty, not an error."""
+    statement = await Statements(tables, prices).month("nobody", "2026-01")
+
+    assert (statement.total, statement.requests, statement.lines, statement.unpriced) == ("0.0000000000", 0, [], [])
+
+
+@pytest.mark.parametrize(
+    "period",
+    ["", "2026", "2026-13", "2026-00", "2026-1", "2026-11-01", "202611", "\N{FULLWIDTH DIGIT TWO}026-11", "x" * 99],
+)
+async def test_bad_period(tables: Tables, prices: Prices, period: str) -> None:
+    """What is no month is refused by name."""
+    with pytest.raises(PeriodInvalid, match="must be a month"):
+        await Statements(tables, prices).month("nobody", period)
