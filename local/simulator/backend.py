@@ -141,9 +141,9 @@ class Backend:
         cached = self._prefixes.look_up(prompt, call.tokenizer) if tokens >= CACHE_FROM else 0
         return Usage(prompt=tokens, cached=cached)
 
-    def count_completion(self, call: Call, tokens: int) -> None:
-        """Count a completion against the limits whose size was not known when the request was admitted."""
-        self._limits[call.deployment_name].add(tokens, self.clock.monotonic())
+    def settle(self, call: Call, max_tokens: int | None, completion: int) -> None:
+        """Tell the limits what the completion cost for which `max_tokens` was counted at admission."""
+        self._limits[call.deployment_name].settle(max_tokens or 0, completion, self.clock.monotonic())
 
     def headers(self, call: Call) -> Headers:
         """Return what Azure puts on every answer of a deployment, limits included."""

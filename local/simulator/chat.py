@@ -68,8 +68,7 @@ def answer(call: Call, backend: Backend) -> Answer:
     usage = backend.admit(call, prompt, most and most * copies)
     reply = replies.compose(_wish(request, most), call.model, call.tokenizer)
     completion = copies * reply.completion_tokens(call.tokenizer)
-    if most is None:
-        backend.count_completion(call, completion)
+    backend.settle(call, most and most * copies, completion)
     usage = Usage(usage.prompt, usage.cached, completion, copies * reply.reasoning)
     if request.stream:
         included = request.stream_options is not None and request.stream_options.include_usage

@@ -46,8 +46,7 @@ def answer(call: Call, backend: Backend) -> Answer:
     )
     chosen = [replies.compose(wish, call.model, call.tokenizer) for wish in wishes for _ in range(copies)]
     completion = sum(reply.completion_tokens(call.tokenizer) for reply in chosen)
-    if request.max_tokens is None:
-        backend.count_completion(call, completion)
+    backend.settle(call, wanted, completion)
     usage = Usage(usage.prompt, usage.cached, completion, sum(reply.reasoning for reply in chosen))
     if request.stream:
         included = request.stream_options is not None and request.stream_options.include_usage

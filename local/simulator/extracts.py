@@ -52,11 +52,11 @@ def sentences(text: str) -> list[str]:
 def subject(message: str) -> str:
     """Return the part of a message that it is about: its ticket where it holds one, else all of it."""
     text = _MARKED_SPACE.sub(" ", message)
-    quoted = [match[2] for match in _TAGGED.finditer(text)]
-    quoted += [match[1] or match[2] for match in _FENCED.finditer(text)]
-    block = max(quoted, key=len, default=text)
-    if len(block) < len(text) / 3:
-        block = text
+    quoted = {match[0]: match[2] for match in _TAGGED.finditer(text)}
+    quoted |= {match[0]: match[1] or match[2] for match in _FENCED.finditer(text)}
+    marked = max(quoted, key=len, default="")
+    # A short quotation in a long message is an aside, not what the message is about.
+    block = quoted[marked] if len(marked) > len(text) / 3 else text
     return _ticket_text(block) or _without_instruction(block)
 
 

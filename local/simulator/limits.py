@@ -3,7 +3,7 @@
 Pay-as-you-go counts requests and tokens in windows of a minute. A request's tokens are its prompt and its max_tokens,
 known before it runs (Azure OpenAI, "Understanding rate limits"); where it names no maximum, the completion is added
 when it is known. Provisioned throughput is a leaky bucket: it drains at the deployment's rate, and a request is refused
-while it is full (Azure OpenAI, "Provisioned throughput", "How utilization works").
+while it is full; a completion is corrected to what it cost (Azure OpenAI, "Provisioned throughput", utilization).
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Limit(Protocol):
         """Count a request of so many tokens at `now` (monotonic seconds), or say why not."""
         ...
 
-    def add(self, tokens: int, now: float) -> None:
-        """Count tokens that were not known when the request was admitted."""
+    def settle(self, estimated: int, actual: int, now: float) -> None:
+        """Take notice of what a completion really cost, for which `estimated` tokens were counted at admission."""
         ...
 
     def headers(self, now: float) -> list[tuple[bytes, bytes]]: ...
@@ -56,9 +56,10 @@ class MinuteLimit:
         self._tokens += tokens
         return None
 
-    def add(self, tokens: int, now: float) -> None:
+    def settle(self, estimated: int, actual: int, now: float) -> None:
         self._roll(now)
-        self._tokens += tokens
+        # An estimate too high is not given back; only where there was none does the truth count.
+        self._tokens += 0 if estimated else actual
 
     def headers(self, now: float) -> list[tuple[bytes, bytes]]:
         self._roll(now)
@@ -92,9 +93,9 @@ class ProvisionedLimit:
         self._level += tokens
         return None
 
-    def add(self, tokens: int, now: float) -> None:
+    def settle(self, estimated: int, actual: int, now: float) -> None:
         self._drain(now)
-        self._level += tokens
+        self._level = max(0.0, self._level + actual - estimated)
 
     def headers(self, now: float) -> list[tuple[bytes, bytes]]:
         self._drain(now)

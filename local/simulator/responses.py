@@ -88,8 +88,7 @@ def answer(call: Call, backend: Backend) -> Answer:
     usage = backend.admit(call, prompt, request.max_output_tokens)
     reply = replies.compose(_wish(request, prompt.messages), call.model, call.tokenizer)
     completion = reply.completion_tokens(call.tokenizer)
-    if request.max_output_tokens is None:
-        backend.count_completion(call, completion)
+    backend.settle(call, request.max_output_tokens, completion)
     usage = Usage(usage.prompt, usage.cached, completion, reply.reasoning)
     document = _document(call, request, reply, usage)
 

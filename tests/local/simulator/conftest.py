@@ -88,7 +88,7 @@ def until() -> Until:
 
     async def wait(happened: Callable[[], object]) -> None:
         async with asyncio.timeout(5):
-            while not happened():  # noqa: ASYNC110 - what is waited for has no event of its own
+            while not happened():
                 await asyncio.sleep(0.005)
 
     return wait

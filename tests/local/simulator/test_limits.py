@@ -37,6 +37,18 @@ def test_provisioned_throughput_drains_at_its_rate() -> None:
     assert limit.admit(1, now=1.0 + refusal.retry_after_ms / 1000) is None
 
 
+def test_estimates_are_settled_as_each_kind_does() -> None:
+    """Provisioned throughput corrects an estimate; the minute's count keeps it, and adds what had none."""
+    ptu, minute = ProvisionedLimit(tokens_per_minute=600), MinuteLimit(100, 0)
+    assert ptu.admit(99, now=0.0) is None
+    ptu.settle(estimated=90, actual=10, now=0.0)
+    assert ptu.headers(0.0)[0][1] == b"19.0%"
+    assert minute.admit(60, now=0.0) is None
+    minute.settle(estimated=50, actual=1, now=0.0)
+    minute.settle(estimated=0, actual=15, now=0.0)
+    assert minute.headers(0.0)[1][1] == b"25"
+
+
 def test_the_kind_decides_the_limit() -> None:
     """PTU without a capacity, and everything else, counts by the minute."""
     assert isinstance(limit_for("ptu", 10, 0), ProvisionedLimit)

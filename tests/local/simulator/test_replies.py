@@ -45,6 +45,10 @@ def test_a_ticket_in_tags_or_json_is_found_in_its_prompt() -> None:
         "Say it short, cite nothing.\n<ticket-8f2a>The printer is broken on floor two. It smokes badly.</ticket-8f2a>"
     )
     assert extracts.reply_to(tagged) == "The printer is broken on floor two. It smokes badly."
+    fenced = "<ticket-0123456789abcdef>\nShort description: VPN down\n</ticket-0123456789abcdef>"
+    assert extracts.reply_to(fenced) == "VPN down"
+    aside = f"The printer <b>smokes</b> since Monday. {'It smokes on every floor of the house. ' * 3}"
+    assert extracts.reply_to(aside).startswith("The printer")
     as_json = 'Summarize:\n{"ticket": {"number": "1", "short_description": "VPN down", "description": "Error 809."}}'
     assert extracts.reply_to(as_json) == "VPN down. Error 809."
 
