@@ -1,32 +1,43 @@
 """Detail rows: one per usage event, the audit trail of the rollups."""
 
 import json
+from datetime import date
 from typing import Final
 
 import msgspec
 
 from chargeback.keys import key
-from chargeback.rollups import day_of
+from chargeback.rollups import METERS, NOTHING
 from gateway.usage import UsageEvent
 from seams.tables import Entity, Value
 
 _NESTED: Final = frozenset({"meters", "avoided", "labels"})
+_FIELDS: Final = UsageEvent.__struct_fields__
+_AVOIDED: Final = tuple(f"avoided_{meter}" for meter in METERS)
 
 
-def detail_key(event: UsageEvent) -> tuple[str, str]:
-    """Return PartitionKey `subscription|yyyymmdd` and RowKey, the event's id."""
-    return key(event.subscription, f"{day_of(event):%Y%m%d}"), key(event.id)
+def detail_partition(subscription: str, day: date) -> str:
+    """Return PartitionKey `subscription|yyyymmdd`; `day` is the event's, in UTC."""
+    return key(subscription, f"{day:%Y%m%d}")
 
 
-def to_entity(event: UsageEvent, lane: str, sequence_number: int) -> Entity:
+def detail_row(event: UsageEvent) -> str:
+    return key(event.id)
+
+
+def to_entity(event: UsageEvent, partition: str, lane: str, sequence_number: int) -> Entity:
     """Return the event's row: a column for each field that says something; `labels` is JSON."""
     columns: dict[str, Value] = {"lane": lane, "sequence_number": sequence_number}
-    fields = msgspec.structs.asdict(event)
-    columns.update({name: value for name, value in fields.items() if name not in _NESTED and value not in ("", False)})
-    columns.update({name: count for name, count in msgspec.structs.asdict(event.meters).items() if count})
-    columns.update({f"avoided_{name}": count for name, count in msgspec.structs.asdict(event.avoided).items() if count})
+    fields = zip(_FIELDS, msgspec.structs.astuple(event), strict=True)
+    columns.update([(name, value) for name, value in fields if value and name not in _NESTED])
+    columns.update(_counts(METERS, msgspec.structs.astuple(event.meters)))
+    if event.avoided != NOTHING:
+        columns.update(_counts(_AVOIDED, msgspec.structs.astuple(event.avoided)))
     if event.labels:
         # ASCII alone, whatever a label holds: a character that the store refuses would hold up the whole batch.
         columns["labels"] = json.dumps(event.labels)
-    partition, row = detail_key(event)
-    return Entity(partition, row, columns)
+    return Entity(partition, detail_row(event), columns)
+
+
+def _counts(names: tuple[str, ...], counts: tuple[int, ...]) -> list[tuple[str, int]]:
+    return [(name, count) for name, count in zip(names, counts, strict=True) if count]

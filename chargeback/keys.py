@@ -1,9 +1,11 @@
 """Table keys made of names that anybody may have chosen."""
 
 import hashlib
+import re
 from typing import Final
 from urllib.parse import quote
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]*")
 _MAX_PART: Final = 120
 _MAX_KEY: Final = 250
 
@@ -14,7 +16,12 @@ def key(*parts: str) -> str:
     Escapes look like `=2F`: `%` in a key is decoded once too often by some proxies and tools. What is too long keeps
     its beginning and ends in a hash; the true names stand in the row's columns.
     """
-    return _bounded("|".join(_bounded(quote(part, safe="").replace("%", "="), _MAX_PART) for part in parts), _MAX_KEY)
+    return _bounded("|".join([_bounded(_escaped(part), _MAX_PART) for part in parts]), _MAX_KEY)
+
+
+def _escaped(part: str) -> str:
+    # Most names and all ids are plain already, and `quote` costs five times as much as finding that out.
+    return part if _PLAIN.fullmatch(part) else quote(part, safe="").replace("%", "=")
 
 
 def _bounded(text: str, limit: int) -> str:

@@ -15,6 +15,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import batched
 from operator import attrgetter
 from typing import Final
@@ -107,21 +108,23 @@ class Ledger:
             return False
         table = await self._tables.table(USAGE)
         async with self._calls:
-            return await table.get(*details.detail_key(event)) is not None
+            partition = details.detail_partition(event.subscription, rollups.day_of(event))
+            return await table.get(partition, details.detail_row(event)) is not None
 
     def _deadletter(self, dead: Iterable[Entity]) -> list[Awaitable[list[str | None]]]:
         # One by one: each may be close to a transaction's size by itself.
         return [self._transact(DEADLETTERS, [Upsert(entity)]) for entity in dead]
 
     def _detail(self, counted: Iterable[Counted]) -> list[Awaitable[list[str | None]]]:
-        partitions: dict[str, dict[str, Entity]] = {}
+        days: dict[tuple[str, date], dict[str, Counted]] = {}
         for one in counted:
-            entity = details.to_entity(one.event, one.lane, one.sequence_number)
-            partitions.setdefault(entity.partition, {}).setdefault(entity.row, entity)
+            # A producer's duplicate is the same row, and a transaction takes no row twice.
+            day = days.setdefault((one.event.subscription, rollups.day_of(one.event)), {})
+            day.setdefault(one.event.id, one)
         return [
             self._transact(USAGE, [Upsert(entity) for entity in chunk])
-            for rows in partitions.values()
-            for chunk in batched(rows.values(), MAX_OPERATIONS, strict=False)
+            for names, events in days.items()
+            for chunk in batched(_detail_rows(*names, events.values()), MAX_OPERATIONS, strict=False)
         ]
 
     def _roll_up(self, counted: Iterable[Counted]) -> list[Awaitable[None]]:
@@ -188,6 +191,11 @@ def _sorted_out(batch: Iterable[ReceivedEvent], incarnation: str) -> tuple[list[
         else:
             counted.append(Counted(event, f"{incarnation}.{received.partition}", received.sequence_number))
     return counted, dead
+
+
+def _detail_rows(subscription: str, day: date, counted: Iterable[Counted]) -> list[Entity]:
+    partition = details.detail_partition(subscription, day)
+    return [details.to_entity(one.event, partition, one.lane, one.sequence_number) for one in counted]
 
 
 def _write(rollup: Rollup, etag: str | None) -> Operation:

@@ -24,7 +24,7 @@ _MARK_BYTES: Final = 8
 _RING_BYTES: Final = RING_IDS * _MARK_BYTES
 
 METERS: Final = Meters.__struct_fields__
-_NOTHING: Final = Meters()
+NOTHING: Final = Meters()
 _ZEROS: Final = (0,) * len(METERS)
 
 type Numbered = tuple[int, UsageEvent]
@@ -118,7 +118,7 @@ def fold(rollup: Rollup, numbered: Iterable[Numbered]) -> Rollup:
             requests += 1
             estimated += event.estimated
         meters = list(map(add, meters, msgspec.structs.astuple(event.meters)))
-        if event.avoided != _NOTHING:
+        if event.avoided != NOTHING:
             avoided = list(map(add, avoided, msgspec.structs.astuple(event.avoided)))
     return replace(
         rollup,

@@ -152,7 +152,7 @@ async def test_month_without_use_has_zeros(tables: Tables, prices: Prices) -> No
 
 @pytest.mark.parametrize(
     "period",
-    ["", "2026", "2026-13", "2026-00", "2026-1", "2026-11-01", "202611", "\N{FULLWIDTH DIGIT TWO}026-11", "x" * 99],
+    ["", "2026", "2026-13", "2026-00", "2026-1", "2026-11-1", "202611", "\N{FULLWIDTH DIGIT TWO}026-11", "x" * 9],
 )
 async def test_bad_period(tables: Tables, prices: Prices, period: str) -> None:
     """What is no month is refused by name."""
