@@ -6,13 +6,14 @@ import azure.functions as func
 
 from hosting.app import create_app
 from hosting.asgi import StreamingAsgiMiddleware
+from hosting.http_streams import turn_on_http_streams
 from hosting.services import build_services
 from hosting.settings import Settings
 from hosting.triggers import received_events
 
 settings = Settings()
 if settings.http_streams:
-    import azurefunctions.extensions.http.fastapi  # noqa: F401 - the import turns the worker's HTTP streams on
+    turn_on_http_streams()
 
 services = build_services(settings)
 http = StreamingAsgiMiddleware(create_app(services))

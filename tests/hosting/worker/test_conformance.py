@@ -110,6 +110,13 @@ def test_unknown_path(host: RunningHost) -> None:
     assert (response.status, json.loads(body)) == (404, {"detail": "Not Found"})
 
 
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+def test_description_is_the_apps_own(host: RunningHost, path: str) -> None:
+    """The pages that describe the API are the app's, not those of the worker's own server."""
+    _, body = host.request("GET", path)
+    assert b"The bridged app" in body
+
+
 def test_each_chunk_arrives_when_it_is_made(host: RunningHost) -> None:
     """With streams no chunk waits for the next; without, the whole answer comes at the end."""
     lags = []

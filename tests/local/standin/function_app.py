@@ -5,14 +5,15 @@ import os
 from typing import Any
 
 import azure.functions as func
-import azurefunctions.extensions.http.fastapi  # noqa: F401 - the import turns HTTP streams on
 from fastapi import FastAPI, Request
 from starlette.responses import StreamingResponse
 
 from hosting.asgi import StreamingAsgiMiddleware
+from hosting.http_streams import turn_on_http_streams
 from hosting.triggers import received_events
 from local.state import state_folder, streams_of
 
+turn_on_http_streams()
 api = FastAPI()
 collected: list[str] = []
 stream = streams_of(state_folder()).stream("usage")

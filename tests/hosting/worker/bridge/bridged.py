@@ -28,7 +28,7 @@ def create_bridged() -> FastAPI:
             raise RuntimeError("the pool could not be opened")
         yield {"pool": "POOL", "seen": seen}
 
-    app = FastAPI(lifespan=lifespan)
+    app = FastAPI(title="The bridged app", lifespan=lifespan)
     app.state.seen = seen
     app.include_router(routes)
     return app

@@ -6,11 +6,12 @@ import typing
 import azure.functions as func
 
 from hosting.asgi import StreamingAsgiMiddleware
+from hosting.http_streams import turn_on_http_streams
 from hosting.triggers import received_events
 from tests.hosting.worker.bridge.bridged import METHODS, create_bridged
 
 if os.environ.get("HTTP_STREAMS", "1") == "1":
-    import azurefunctions.extensions.http.fastapi  # noqa: F401 - the import turns HTTP streams on
+    turn_on_http_streams()
 
 bridged = create_bridged()
 http = StreamingAsgiMiddleware(bridged)

@@ -1,0 +1,48 @@
+"""The real function_app.py: as the worker library indexes it, and as the files beside it describe it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.hosting.worker.conftest import ROOT, start_host
+
+SETTINGS = {"TOLLGATE_SEAMS": "local.seams:open_seams", "DEMO_BACKEND_KEY": "unused", "GATEWAY_CATALOG": ""}
+
+
+@pytest.mark.parametrize("name", ["worker-streamed", "worker-buffered"])
+def test_the_worker_serves_it(name: str, tmp_path: Path) -> None:
+    """Both functions are indexed as Azure needs them, and the app answers through the worker."""
+    with start_host(name, tmp_path, ROOT, STATE=str(tmp_path), **SETTINGS) as host:
+        functions = host.ready["functions"]
+        assert set(functions) == {"http_app", "collect_usage"}
+        http, *_ = functions["http_app"]["bindings"]
+        assert (http["type"], http["route"], http["authLevel"]) == ("httpTrigger", "{*path}", "ANONYMOUS")
+        assert len(http["methods"]) == 7
+        (usage,) = functions["collect_usage"]["bindings"]
+        assert (usage["type"], usage["eventHubName"], usage["connection"]) == ("eventHubTrigger", "usage", "EVENTHUB")
+        assert (usage["cardinality"], usage["dataType"]) == ("MANY", "BINARY")
+        assert functions["collect_usage"]["max_retries"] == -1
+        assert "/openai/deployments/{deployment}/chat/completions" in host.get("/openapi.json")["paths"]
+        assert host.request("GET", "/openai/v1/models")[0].status == 401
+
+
+def test_host_settings() -> None:
+    """No route prefix, batches that the collector is fast at, and a time-out that covers long streams."""
+    settings = json.loads((ROOT / "host.json").read_text())
+    assert settings["extensions"]["http"]["routePrefix"] == ""
+    assert settings["extensions"]["eventHubs"]["maxEventBatchSize"] == 1000
+    assert settings["extensionBundle"]["version"] == "[4.0.0, 5.0.0)"
+    assert settings["telemetryMode"] == "OpenTelemetry"
+    assert settings["functionTimeout"] == "00:30:00"
+
+
+def test_only_the_app_is_deployed() -> None:
+    """.funcignore leaves out everything of the checkout's top level but what runs on Azure."""
+    patterns = (ROOT / ".funcignore").read_text().split()
+    ignored = re.compile("|".join(re.escape(pattern).replace(r"\*", ".*") for pattern in patterns))
+    packages = {"gateway", "chargeback", "enrichment", "hosting", "seams"}
+    deployed = {"function_app.py", "host.json", "requirements.txt"} | packages
+    for path in (*deployed, "local", "tests", "bench", "docs", "Makefile", ".venv", ".git", ".github", ".local"):
+        assert (ignored.fullmatch(path) is None) == (path in deployed), path
