@@ -20,12 +20,12 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 LEAD_BONUS = 1.3
 SUMMARY_SENTENCES = 3
 ECHO_WORDS = 12
+TAG_NAMES = 20
 TICKET_FIELDS = ("short_description", "description", "work_notes", "comments", "close_notes", "text", "content")
 
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)|[\r\n]+")
-_TAGGED = re.compile(r"<([A-Za-z][\w-]*)[^<>]*>(.*?)</\1>", re.DOTALL)
-_FENCED = re.compile(r"```\w*\n(.*?)```|<<<[^<>\n]*\n(.*?)>>>", re.DOTALL)
+_OPENING = re.compile(r"<([A-Za-z][\w-]*)[^<>\n]*>|<<<[^<>\n]*\n|```\w*\n")
 _LABEL = re.compile(
     r"^\W*(?:short[ _]description|description|title|subject|work[ _]notes|comments|ticket)\s*:\s*", re.IGNORECASE
 )
@@ -52,12 +52,27 @@ def sentences(text: str) -> list[str]:
 def subject(message: str) -> str:
     """Return the part of a message that it is about: its ticket where it holds one, else all of it."""
     text = _MARKED_SPACE.sub(" ", message)
-    quoted = {match[0]: match[2] for match in _TAGGED.finditer(text)}
-    quoted |= {match[0]: match[1] or match[2] for match in _FENCED.finditer(text)}
+    quoted = _quoted(text)
     marked = max(quoted, key=len, default="")
     # A short quotation in a long message is an aside, not what the message is about.
     block = quoted[marked] if len(marked) > len(text) / 3 else text
     return _ticket_text(block) or _without_instruction(block)
+
+
+def _quoted(text: str) -> dict[str, str]:
+    """Return each stretch from the first opening of a tag or fence to its last closing, and what is inside."""
+    openings: dict[str, re.Match[str]] = {}
+    for match in _OPENING.finditer(text):
+        closing = f"</{match[1]}>" if match[1] else ">>>" if match[0].startswith("<") else "```"
+        openings.setdefault(closing, match)
+        if len(openings) == TAG_NAMES:
+            break
+    found: dict[str, str] = {}
+    for closing, match in openings.items():
+        end = text.rfind(closing)
+        if end >= match.end():
+            found[text[match.start() : end + len(closing)]] = text[match.end() : end]
+    return found
 
 
 def _ticket_text(block: str) -> str:

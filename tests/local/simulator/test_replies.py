@@ -47,10 +47,17 @@ def test_a_ticket_in_tags_or_json_is_found_in_its_prompt() -> None:
     assert extracts.reply_to(tagged) == "The printer is broken on floor two. It smokes badly."
     fenced = "<ticket-0123456789abcdef>\nShort description: VPN down\n</ticket-0123456789abcdef>"
     assert extracts.reply_to(fenced) == "VPN down"
+    for opening, closing in (("<<<ticket\n", ">>>"), ("```text\n", "```")):
+        assert extracts.reply_to(f"Sum up:\n{opening}VPN down in Berlin\n{closing}") == "VPN down in Berlin"
     aside = f"The printer <b>smokes</b> since Monday. {'It smokes on every floor of the house. ' * 3}"
     assert extracts.reply_to(aside).startswith("The printer")
     as_json = 'Summarize:\n{"ticket": {"number": "1", "short_description": "VPN down", "description": "Error 809."}}'
     assert extracts.reply_to(as_json) == "VPN down. Error 809."
+
+
+def test_a_large_ticket_full_of_tags_is_answered_in_no_time() -> None:
+    """Two megabytes of tags that never close cost seconds at most."""
+    assert extracts.reply_to("<a>The printer is broken. " * 80_000)
 
 
 def test_datamarked_text_is_read() -> None:
