@@ -1,6 +1,7 @@
 """Passes a backend's answer on to the caller, and adds nothing to it but the gateway's own headers."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -42,6 +43,8 @@ NOT_PASSED_ON = frozenset(
 ENDING_IS_MARKED = frozenset({operations.CHAT, operations.COMPLETIONS, operations.RESPONSES})
 """Operations whose streams say that they are complete; one that stops without saying so was cut."""
 
+DRAIN_SECONDS = 1.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -73,23 +76,13 @@ class Relay:
         await send({"type": "http.response.start", "status": attempt.answer.status, "headers": headers})
         fault = await self._pump(attempt, reader, send)
         watch.stop()
-        if reader is not None and not reader.failed:
-            reader.close()
-            if reader.malformed:
-                fault = "sent what is no event stream"
-            elif not fault and not reader.ended and call.target.operation in ENDING_IS_MARKED:
-                fault = "ended the stream before it was complete"
-        if fault:
-            logger.warning("%s backend %s %s", call.id, attempt.member.backend.name, fault)
-            # Bytes that are no events have no place for an error: left unfinished, the answer reads as cut.
-            if reader is not None:
-                await send({"type": "http.response.body", "body": _error_event(call, fault), "more_body": False})
-            return "upstream_error"
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return "upstream_error" if reader is not None and reader.failed else "completed"
+        if reader is not None and reader.ended and not fault:
+            await self._finish(attempt, send)
+            return "upstream_error" if reader.failed else "completed"
+        return await self._break_off(call, attempt, fault, send)
 
     async def _pump(self, attempt: Attempt, reader: StreamReader | None, send: Send) -> str:
-        """Pass bytes on until they end; return what went wrong with the backend, or nothing."""
+        """Pass bytes on until their end is marked or they end; return what went wrong with the backend, or nothing."""
         data = attempt.first
         loop = asyncio.get_running_loop()
         sending = False
@@ -101,8 +94,8 @@ class Relay:
                         sending = True
                         await send({"type": "http.response.body", "body": block, "more_body": True})
                         sending = False
-                    if reader is not None and reader.malformed:
-                        return "sent what is no event stream"
+                    if reader is not None and (reader.ended or reader.malformed):
+                        break
                     silence.reschedule(loop.time() + self._idle)
                     data = await attempt.answer.chunk()
         except TimeoutError as error:
@@ -112,6 +105,32 @@ class Relay:
         except UpstreamError:
             return "broke the stream off"
         return ""
+
+    async def _finish(self, attempt: Attempt, send: Send) -> None:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        # The caller has its end; the few bytes that end the answer upstream let its connection be used again.
+        with contextlib.suppress(TimeoutError, UpstreamError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while await attempt.answer.chunk():
+                    pass
+
+    async def _break_off(self, call: Call, attempt: Attempt, fault: str, send: Send) -> Outcome:
+        """End a stream whose end was not marked: where it should have been, with an error event."""
+        reader = call.reader
+        if reader is not None and not fault:
+            reader.close()
+            if reader.malformed:
+                fault = "sent what is no event stream"
+            elif not reader.failed and call.target.operation in ENDING_IS_MARKED:
+                fault = "ended the stream before it was complete"
+        if not fault or (reader is not None and reader.failed):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return "upstream_error" if fault or (reader is not None and reader.failed) else "completed"
+        logger.warning("%s backend %s %s", call.id, attempt.member.backend.name, fault)
+        # Bytes that are no events have no place for an error: left unfinished, the answer reads as cut.
+        if reader is not None:
+            await send({"type": "http.response.body", "body": _error_event(call, fault), "more_body": False})
+        return "upstream_error"
 
 
 def answer_headers(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> Headers:

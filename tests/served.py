@@ -17,7 +17,9 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
 
     Leave it after the clients: it waits for their connections to close. The app's lifespan is not run.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # The protocol is named because asyncio turns Nagle's algorithm off only where it is.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=2)
         config.load()
         server = uvicorn.Server(config)

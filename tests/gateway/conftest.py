@@ -6,10 +6,10 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import pytest
-import uvicorn
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 from gateway import usage
@@ -30,6 +30,7 @@ from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings, Deployment
 from local.simulator.tokens import Tokenizers
 from seams.clock import SystemClock
+from tests.served import served
 
 KEY = "sk-team-a"
 OTHER_KEY = "sk-team-b"
@@ -69,6 +70,7 @@ class RunningGateway:
     url: str
     stream: RecordingStream
     simulators: dict[str, Simulator]
+    clients: dict[str, AsyncOpenAI] = field(default_factory=dict)
 
     @property
     def events(self) -> list[UsageEvent]:
@@ -81,12 +83,19 @@ class RunningGateway:
                 await asyncio.sleep(0.005)
         return self.events
 
-    def azure(self, key: str = KEY, **options: Any) -> AsyncAzureOpenAI:
-        options.setdefault("api_version", "2024-10-21")
-        return AsyncAzureOpenAI(azure_endpoint=self.url, api_key=key, max_retries=0, **options)
+    def azure(self, key: str = KEY, api_version: str = "2024-10-21") -> AsyncOpenAI:
+        name = f"azure {key} {api_version}"
+        if name not in self.clients:
+            self.clients[name] = AsyncAzureOpenAI(
+                azure_endpoint=self.url, api_key=key, max_retries=0, api_version=api_version
+            )
+        return self.clients[name]
 
     def openai(self, key: str = KEY, path: str = "/openai/v1/") -> AsyncOpenAI:
-        return AsyncOpenAI(base_url=self.url + path, api_key=key, max_retries=0)
+        name = f"{path} {key}"
+        if name not in self.clients:
+            self.clients[name] = AsyncOpenAI(base_url=self.url + path, api_key=key, max_retries=0)
+        return self.clients[name]
 
 
 def catalog_of(simulators: dict[str, Simulator], **changes: Any) -> dict[str, Any]:
@@ -125,6 +134,7 @@ async def run_gateway(
     catalog: dict[str, Any] | None = None,
     timeouts: Timeouts | None = None,
     body_limit: int = 1_000_000,
+    random: bool = False,
 ) -> AsyncIterator[RunningGateway]:
     """Serve a gateway on a free loopback port, in this event loop."""
     timeouts = timeouts or Timeouts()
@@ -133,8 +143,9 @@ async def run_gateway(
     stream = RecordingStream()
     upstream = AiohttpUpstream(connect_timeout=2)
     meter = Meter(counter, UsagePublisher(stream), clock)
+    number = Random(7).random if random else lambda: 0.5
     dispatcher = Dispatcher(
-        Pool(lambda: 0.5, BreakerRules(), timeouts.first_byte),
+        Pool(number, BreakerRules(), timeouts.first_byte),
         upstream,
         tokens=NoTokens(),
         clock=clock,
@@ -149,10 +160,17 @@ async def run_gateway(
         relay=Relay(timeouts.idle),
         meter=meter,
     )
-    async with serve_app(gateway) as url:
-        yield RunningGateway(url, stream, simulators)
-    await meter.close()
-    await upstream.close()
+    try:
+        async with served(gateway) as url:
+            running = RunningGateway(url, stream, simulators)
+            try:
+                yield running
+            finally:
+                for client in running.clients.values():
+                    await client.close()
+    finally:
+        await meter.close()
+        await upstream.close()
 
 
 class NoTokens:
@@ -161,23 +179,6 @@ class NoTokens:
 
     async def close(self) -> None:
         return
-
-
-@asynccontextmanager
-async def serve_app(app: Any) -> AsyncIterator[str]:
-    """Serve an ASGI app as the local host does, and yield its URL."""
-    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", http="httptools", server_header=False)
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(5):
-        while not server.started:
-            await asyncio.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await running
 
 
 @pytest.fixture(scope="session")
@@ -210,3 +211,19 @@ async def simulators(tokenizers: Tokenizers) -> AsyncIterator[dict[str, Simulato
 async def gateway(simulators: dict[str, Simulator], counter: TokenCounter) -> AsyncIterator[RunningGateway]:
     async with run_gateway(simulators, counter) as running:
         yield running
+
+
+@pytest.fixture
+def gateway_with(simulators: dict[str, Simulator], counter: TokenCounter) -> Any:
+    """Return a function that runs a gateway with other time-outs (seconds) or other parts of the catalog."""
+
+    def run(
+        *, random: bool = False, first_byte: float = 20, idle: float = 20, body: float = 20, **sections: Any
+    ) -> Any:
+        catalog = catalog_of(simulators, **sections)
+        if "deployments" in sections:
+            catalog["subscriptions"].pop("team-b")
+        timeouts = Timeouts(first_byte, idle, body)
+        return run_gateway(simulators, counter, catalog=catalog, timeouts=timeouts, random=random)
+
+    return run
