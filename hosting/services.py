@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from azure.core.credentials_async import AsyncTokenCredential
+from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
 from chargeback.ledger import Ledger
 from chargeback.prices import Prices
@@ -38,6 +38,8 @@ from seams.clock import Clock, SystemClock
 from seams.events import EventStream
 from seams.tables import Tables
 from seams.tokens import TokenSource, TokenUnavailable
+
+type Credential = DefaultAzureCredential | ManagedIdentityCredential
 
 DEMO_KEYS = ("demo-service-desk", "demo-data-science", "demo-operator")
 
@@ -81,7 +83,7 @@ class _Builder:
         self._settings = settings
         self._clock = clock
         self._closing = AsyncExitStack()
-        self._credential: AsyncTokenCredential | None = None
+        self._credential: Credential | None = None
 
     def services(self) -> Services:
         settings = self._settings
@@ -172,7 +174,7 @@ class _Builder:
             )
         raise WrongSettings("Set EVENTHUB or EVENTHUB__fullyQualifiedNamespace: usage events go there.")
 
-    def _identity(self) -> AsyncTokenCredential:
+    def _identity(self) -> Credential:
         if self._credential is None:
             shared = credential(self._settings.identity_client_id, on_azure=bool(self._settings.on_azure))
             self._closing.push_async_callback(shared.close)
