@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -37,11 +38,11 @@ def print_tables(console: Console, samples: Sequence[Sample], scenarios: Sequenc
 
 
 def _table(scenario: Scenario, found: Sequence[Row]) -> Table:
-    table = Table(title=scenario.title, title_justify="left")
+    table = Table(title=scenario.title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("target")
-    timed = ("first p50", "first p99", "+p50") if scenario.streamed else ("p50", "p99", "+p50")
+    timed = ("first\np50", "first\np99", "+p50") if scenario.streamed else ("p50", "p99", "+p50")
     rate = "streams/s" if scenario.streamed else "req/s"
-    for column in (rate, *timed, f"CPU/{scenario.unit}", "rate/nginx", "CPU/nginx", "direct/rate"):
+    for column in (rate, *timed, f"CPU\n/{scenario.unit}", "rate\n/nginx", "CPU\n/nginx", "direct\n/rate"):
         table.add_column(column, justify="right")
     for row in found:
         table.add_row(*_cells(row, scenario))

@@ -6,7 +6,7 @@ from typing import Final
 
 CHUNKS: Final = 50
 CHUNK_BYTES: Final = 300
-PACED_CHUNKS: Final = 20
+PACED_CHUNKS: Final = 15
 PACED_GAP_SECONDS: Final = 0.05
 PACED_MARK: Final = "bench-paced"
 """The `user` of a paced stream's request, by which the look-alike knows it: bodies pass through gateways untouched."""

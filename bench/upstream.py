@@ -2,7 +2,7 @@
 
 It serves two free ports of loopback, so that a pool has two backends, and prints them on one line. It reads requests
 with a content-length only and answers from prepared bytes: JSON of 1.5 kB, 50 chunks of 300 bytes as fast as they can
-be written one by one, or 20 chunks at 50 ms for a paced stream, the first at once. Not a server for anything else.
+be written one by one, or 15 chunks at 50 ms for a paced stream, the first at once. Not a server for anything else.
 """
 
 import asyncio

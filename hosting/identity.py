@@ -29,8 +29,10 @@ ADVICE: Final = (
 
 log = logging.getLogger(__name__)
 
+type Credential = ManagedIdentityCredential | DefaultAzureCredential
 
-def credential(client_id: str, *, on_azure: bool) -> ManagedIdentityCredential | DefaultAzureCredential:
+
+def credential(client_id: str, *, on_azure: bool) -> Credential:
     """Return the app's credential, for storage, event hubs and tokens alike; whoever asked for it closes it.
 
     On Azure it is the managed identity: the user-assigned one of this client id, or the system-assigned one where the
