@@ -1,8 +1,8 @@
 """Statements: a subscription's month, summed from its rollups and priced.
 
 Each rollup is priced by itself, exactly, since its tiers decide its price; then lanes and tiers are summed to lines of
-a day, deployment and model. A line's amount is rounded once, half to even, to ten decimals: at any known price that
-holds a single token exactly. The total adds up the amounts that are shown, so that whoever checks the sum gets it.
+a day, deployment and model. A line's amount is rounded once, half to even, to ten decimals, far below the price of one
+token. The total adds up the amounts that are shown, so that whoever checks the sum gets it.
 """
 
 import re

@@ -111,7 +111,7 @@ class AzureTable:
     async def get(self, partition: str, row: str) -> Entity | None:
         try:
             return _to_entity(await _answer(self._client.get_entity(partition, row), self._timeout))
-        except TableConflict:
+        except TableConflict:  # a 404: of a read it means that there is no row
             return None
 
     async def query(

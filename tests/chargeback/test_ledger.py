@@ -239,7 +239,7 @@ async def test_replayed_event_is_counted_once(
 ) -> None:
     """An event from the outbox whose first publication had worked is found by its row, far outside the ring."""
     event = make_event(id="replayed")
-    lost = make_event(id="lost", replayed=True)
+    lost, new = make_event(id="lost", replayed=True), make_event(id="new")
     again = structs.replace(event, replayed=True)
     ledger = Ledger(tables, prices, incarnation)
     await ledger.collect([deliver(event, 0)])
@@ -247,10 +247,10 @@ async def test_replayed_event_is_counted_once(
         await ledger.collect([deliver(make_event(), n) for n in range(start, start + 500)])
 
     for _ in range(2):
-        await ledger.collect([deliver(again, 2000), deliver(lost, 2001), deliver(lost, 2002)])
+        await ledger.collect([deliver(again, 2000), deliver(lost, 2001), deliver(lost, 2002), deliver(new, 2003)])
         await ledger.collect([deliver(again, 0, "1")])
 
-    assert (await sums(tables))["events"] == 1002
+    assert (await sums(tables))["events"] == 1003
 
 
 async def test_replayed_event_survives_a_kill_between_rollup_and_detail(

@@ -14,7 +14,7 @@ from msgspec import structs
 from chargeback import rollups
 from chargeback.rollups import METERS, Names, Numbered, Rollup, fold
 from gateway.usage import Meters, UsageEvent
-from seams.tables import check_key
+from seams.tables import Value, check_key
 
 type Fold = Callable[[Rollup, Sequence[Numbered]], Rollup]
 
@@ -190,3 +190,12 @@ def test_names_of_an_event() -> None:
     assert asked == {("gpt-4o", date(2026, 11, 20), 300_000): 1}
     own = structs.replace(late, context_tier="over-2")
     assert rollups.names_of(own, "1.0", tier).context_tier == "over-2"
+
+
+@pytest.mark.parametrize("columns", [{"ring": "text"}, {"events": "many"}])
+def test_row_that_somebody_changed_is_an_error(columns: dict[str, Value]) -> None:
+    """A column of another type stops the collector instead of being summed as something else."""
+    entity = rollups.to_entity(Rollup(NAMES), "etag")
+
+    with pytest.raises(TypeError, match="of a rollup"):
+        rollups.from_entity(replace(entity, values={**entity.values, **columns}))

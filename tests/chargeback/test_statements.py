@@ -131,16 +131,22 @@ async def test_unpriced_use_is_shown_and_counted(tables: Tables, prices: Prices,
 
 async def test_total_is_the_sum_of_what_the_lines_show(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
     """Amounts below the last place are rounded per line, half to even, and the total foots."""
-    # 0.3 x 1.1 / 1,000,000 dollars a cached token: 3.3 units of the tenth place and more
+    # 0.0625 x 1.1 millionths a cached token: 687.5 and 2062.5 units of the tenth place
     events = [
-        make_event(deployment=f"d{n}", model="gpt-5.4-nano", deployment_type="datazone", meters=Meters(prompt_tokens=n))
-        for n in range(1, 8)
+        make_event(
+            deployment=f"d{count}",
+            model="gpt-5",
+            deployment_type="datazone",
+            service_tier="flex",
+            meters=Meters(prompt_tokens=count, cached_tokens=count),
+        )
+        for count in (1, 3)
     ]
 
     statement = await statement_of(tables, prices, events)
 
-    assert Decimal(statement.total) == sum(Decimal(line.amount) for line in statement.lines)
-    assert Decimal(statement.total) > 0
+    assert [line.amount for line in statement.lines] == ["0.0000000688", "0.0000002062"]
+    assert statement.total == "0.0000002750"
 
 
 async def test_month_without_use_has_zeros(tables: Tables, prices: Prices) -> None:
