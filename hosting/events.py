@@ -132,9 +132,10 @@ class EventHubStream(EventStream):
     async def _persist[T](self, aim: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Attempt until it succeeds, the attempts or the time are used up, or the hub refuses us."""
         fault: Exception = TimeoutError()
+        pauses = iter(PAUSES_SECONDS)
         try:
             async with asyncio.timeout(self._timeout):
-                for pause in (*PAUSES_SECONDS, None):
+                while True:
                     try:
                         async with asyncio.timeout(self._timeout / 2):
                             return await attempt()
@@ -143,6 +144,7 @@ class EventHubStream(EventStream):
                     except Exception as error:  # noqa: BLE001 (nonsense from a peer surfaces as struct.error and the like)
                         fault = error
                     log.warning("event hub %s: cannot %s: %s", self._hub, aim, _in_words(fault))
+                    pause = next(pauses, None)
                     if pause is None or isinstance(fault, AuthenticationError):
                         break
                     await asyncio.sleep(pause * (1 + self._jitter() / 2))

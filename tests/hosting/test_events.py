@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 from azure.eventhub import EventDataBatch
@@ -15,8 +16,10 @@ from azure.eventhub.exceptions import AuthenticationError, EventDataSendError, E
 from hosting import events
 from hosting.events import EventHubStream, fill
 from hosting.hub_connection import IDLE_SECONDS, HubConnection
+from hosting.identity import credential
 from seams.clock import SystemClock
 from seams.events import StreamUnavailable
+from seams.tables import check_key
 
 TIMEOUT = 1.0
 
@@ -85,7 +88,7 @@ async def peer(answer: Answer) -> AsyncIterator[tuple[int, set[asyncio.StreamWri
 
 async def until(reached: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not reached():  # noqa: ASYNC110 (the peer's view of a closed socket has no event)
+        while not reached():
             await asyncio.sleep(0.01)
 
 
@@ -195,6 +198,12 @@ class ScriptedClient(EventHubProducerClient):
             raise self.answers.pop(0)
         self.sent.append([b"".join(event.body) for event in batch._internal_events])  # type: ignore[arg-type]
 
+    async def get_eventhub_properties(self) -> dict[str, object]:
+        return {"eventhub_name": "usage", "created_at": datetime(2026, 1, 2, microsecond=345000, tzinfo=UTC)}
+
+    async def close(self, **_: object) -> None:
+        raise ConnectionResetError
+
 
 class Script:
     """Makes scripted clients and counts them."""
@@ -275,3 +284,30 @@ async def test_idle_connection_is_replaced() -> None:
             pass
     await connection.close()
     assert script.opened == 2
+
+
+async def test_incarnation() -> None:
+    """The hub is told from a later one of its name by the millisecond of its creation, asked for once."""
+    script = Script()
+    stream = script.stream()
+    assert await stream.incarnation() == check_key("usage-1767312000345")
+    await script.stream().close()
+    stream._connections.clear()
+    assert await stream.incarnation() == "usage-1767312000345"
+
+
+async def test_impolite_end() -> None:
+    """A connection that breaks while it is closed is closed all the same."""
+    script = Script()
+    stream = script.stream()
+    await stream.publish([b"event"], "service-desk")
+    await stream.close()
+    await refused(stream.publish([b"event"], "service-desk"))
+
+
+async def test_by_identity() -> None:
+    """A namespace reached by identity goes by TLS to the service's own port, with the same time-outs."""
+    async with credential("", on_azure=True) as identity:
+        stream = EventHubStream.by_identity("127.0.0.1", identity, "usage", timeout_seconds=1, clock=SystemClock())
+        assert await refused(stream.publish([b"event"], "service-desk")) < TIMEOUT + 0.5
+        await stream.close()

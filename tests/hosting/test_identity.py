@@ -83,7 +83,7 @@ async def served(endpoint: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch) ->
 
 async def until(reached: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not reached():  # noqa: ASYNC110 (what is waited for happens in a task or a server without an event)
+        while not reached():
             await asyncio.sleep(0.005)
 
 
@@ -136,7 +136,7 @@ async def test_refreshed_ahead_of_expiry(
         assert asyncio.all_tasks() == started
         await until(lambda: len(endpoint.requests) == 2)
         async with asyncio.timeout(5):
-            while await tokens.token() == "token-1":  # noqa: ASYNC110 (the answer is what is waited for)
+            while await tokens.token() == "token-1":
                 await asyncio.sleep(0.005)
         assert await tokens.token() == "token-2"
         assert len(endpoint.requests) == 2
