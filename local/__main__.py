@@ -6,6 +6,7 @@ codes: 0 stopped by Ctrl-C or SIGTERM; 1 the app or the demo did not start; 2 th
 
 import errno
 import os
+import signal
 import socket
 import sys
 from typing import Final
@@ -16,6 +17,7 @@ _ADDRESS: Final = "127.0.0.1"
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         listener = _listener(os.environ.get("PORT") or "7071")
         if listener is None:

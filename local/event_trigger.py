@@ -45,7 +45,9 @@ class EventHubTrigger:
                 await self._follow(partition)
             except StreamUnavailable as error:
                 _log.warning("partition %s of %s: %s", partition, self._function.trigger.event_hub_name, error)
-                await asyncio.sleep(_UNAVAILABLE_SECONDS)
+            except Exception:  # noqa: BLE001 - a partition must not fall silent, whatever this host gets wrong
+                _log.exception("partition %s of %s", partition, self._function.trigger.event_hub_name)
+            await asyncio.sleep(_UNAVAILABLE_SECONDS)
 
     async def _follow(self, partition: str) -> None:
         position = await self._stream.checkpoint(self._group, partition)

@@ -121,7 +121,11 @@ async def _status(address: str) -> int:
 
 
 def _setting_errors(error: ValidationError) -> list[str]:
-    problems = [f"  {'.'.join(map(str, each['loc'])) or 'settings'}: {each['msg']}" for each in error.errors()]
+    """Name each setting as it is set: a field's own name stands for one in capitals."""
+    problems = []
+    for each in error.errors():
+        name = ".".join(map(str, each["loc"])) or "together"
+        problems.append(f"  {name.upper() if name.islower() and name != 'together' else name}: {each['msg']}")
     return ["The app settings are not valid:", *problems]
 
 

@@ -84,7 +84,7 @@ async def running(function: Function, stream: LocalStream, max_batch: int = 10) 
 async def checkpointed(stream: LocalStream, sequence: int) -> None:
     """Wait until the group's checkpoint is there."""
     async with asyncio.timeout(5):
-        while await stream.checkpoint("billing", PARTITION) != sequence:  # noqa: ASYNC110 - a file tells nobody
+        while await stream.checkpoint("billing", PARTITION) != sequence:
             await asyncio.sleep(0.01)
 
 
@@ -185,6 +185,25 @@ async def test_stream_out_of_reach(tmp_path: Path, collector: Collector, caplog:
     stream = LocalStream(tmp_path / "hub.sqlite")
     async with running(registered(collector), stream):
         async with asyncio.timeout(5):
-            while "not a database" not in caplog.text:  # noqa: ASYNC110 - a log tells nobody
+            while "not a database" not in caplog.text:
                 await asyncio.sleep(0.01)
     await stream.close()
+
+
+async def test_a_partition_never_falls_silent(
+    stream: LocalStream, collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever goes wrong between two batches is logged, and the partition is taken up again."""
+    monkeypatch.setattr("local.event_trigger._UNAVAILABLE_SECONDS", 0)
+    read, faults = stream.next_events, iter([KeyError("on purpose")])
+
+    async def faulty(partition: str, after: int, limit: int) -> Any:
+        for fault in faults:
+            raise fault
+        return await read(partition, after, limit)
+
+    monkeypatch.setattr(stream, "next_events", faulty)
+    await stream.publish([b"a"], "service-desk")
+    async with running(registered(collector), stream):
+        await collector.until(1)
+    assert "on purpose" in caplog.text

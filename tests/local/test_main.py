@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -127,34 +126,22 @@ def test_open_streams_are_cut(run: Run, number: signal.Signals) -> None:
     assert "Traceback" not in errors
 
 
-def test_own_catalog_starts_no_demo(run: Run) -> None:
-    """With a catalog of the user's own there are no backends, no demo keys, and the catalog is named."""
-    with run(GATEWAY_CATALOG="mine.toml") as tollgate:
-        tollgate.wait_until_ready()
-        assert tollgate.children() == []
-        assert "mine.toml" in tollgate.printed
-        assert "demo-" not in tollgate.printed
-
-
-def test_port_taken(run: Run) -> None:
-    """A port that is taken is one line on stderr that names it and says what to do; exit code 2."""
-    with socket.create_server(("127.0.0.1", 0)) as taken, run(PORT=str(taken.getsockname()[1])) as second:
-        printed, errors = second.process.communicate(timeout=10)
-        port = taken.getsockname()[1]
-    assert second.process.returncode == 2
-    assert printed == ""
-    advice = f"Stop what runs there, or take another port: make run PORT={port + 1}"
-    assert errors == f"Port {port} is taken; Tollgate may be running there already. {advice}\n"
-
-
 def test_started_twice(run: Run, tmp_path: Path) -> None:
-    """A second start on the same port fails in the same way and leaves the first alone."""
+    """A second start on the same port is one line on stderr and exit code 2, and leaves the first alone.
+
+    The first has a catalog of the user's own: no backends run, no demo keys are shown, and the catalog is named.
+    """
     with run(GATEWAY_CATALOG="mine.toml") as first:
         first.wait_until_ready()
-        with run(PORT=first.url.rpartition(":")[2], STATE=str(tmp_path / "other")) as second:
-            _, errors = second.process.communicate(timeout=10)
-        assert second.process.returncode == 2
-        assert len(errors.splitlines()) == 1
+        assert first.children() == []
+        assert "mine.toml" in first.printed
+        assert "demo-" not in first.printed
+        port = int(first.url.rpartition(":")[2])
+        with run(PORT=str(port), STATE=str(tmp_path / "other")) as second:
+            printed, errors = second.process.communicate(timeout=10)
+        assert (second.process.returncode, printed) == (2, "")
+        advice = f"Stop what runs there, or take another port: make run PORT={port + 1}"
+        assert errors == f"Port {port} is taken; Tollgate may be running there already. {advice}\n"
         assert first.ask("GET", "/collected") == []
 
 
@@ -181,6 +168,25 @@ def test_acknowledged_events_survive_sigkill(run: Run) -> None:
         assert not any(alive(pid) for pid in children)
 
 
+def test_the_product(run: Run) -> None:
+    """The real app: a streamed chat through the demo backends is on the statement within two seconds of its end."""
+    headers = {"api-key": "demo-service-desk", "content-type": "application/json"}
+    body = b'{"stream": true, "messages": [{"role": "user", "content": "Why did the VPN drop at noon?"}]}'
+    path = "/openai/deployments/gpt-4o-mini/chat/completions?api-version=2024-10-21"
+    with run(ROOT) as tollgate:
+        tollgate.wait_until_ready()
+        with contextlib.closing(http.client.HTTPConnection(tollgate.url.removeprefix("http://"))) as connection:
+            connection.request("POST", path, body, headers)
+            assert b"data: [DONE]" in connection.getresponse().read()
+            deadline = time.monotonic() + 2
+            requests = 0
+            while not requests and time.monotonic() < deadline:
+                month = time.strftime("%Y-%m", time.gmtime())
+                connection.request("GET", f"/chargeback/statements/service-desk/{month}", headers=headers)
+                requests = json.loads(connection.getresponse().read())["requests"]
+        assert requests == 1
+
+
 def broken_app(tmp_path: Path, text: str) -> Path:
     shutil.copytree(STANDIN, tmp_path / "app")
     (tmp_path / "app" / "function_app.py").write_text(text)
@@ -198,10 +204,11 @@ def broken_app(tmp_path: Path, text: str) -> Path:
         (
             "import os\nos.environ['MAX_ATTEMPTS'] = '0'\nfrom hosting.settings import Settings\nSettings()",
             2,
-            ["The app settings are not valid:", "  max_attempts: Input should be greater than 0"],
+            ["The app settings are not valid:", "  MAX_ATTEMPTS: Input should be greater than 0"],
         ),
         ("x = 1", 2, ["function_app.py holds 0 function apps; the Functions worker takes one"]),
     ],
+    ids=["catalog", "setting", "app"],
 )
 def test_wrong_configuration(run: Run, tmp_path: Path, text: str, code: int, told: list[str]) -> None:
     """A wrong catalog, setting or app is told line by line on stderr, without a traceback."""
@@ -209,6 +216,18 @@ def test_wrong_configuration(run: Run, tmp_path: Path, text: str, code: int, tol
         printed, errors = tollgate.process.communicate(timeout=20)
     assert (tollgate.process.returncode, printed) == (code, "")
     assert errors.splitlines() == told
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_before_it_is_ready(run: Run, tmp_path: Path, number: signal.Signals) -> None:
+    """A signal while the app is still being imported ends the process without a traceback too."""
+    slow = "import time\nprint('importing', flush=True)\ntime.sleep(0.5)\n" + (STANDIN / "function_app.py").read_text()
+    with run(broken_app(tmp_path, slow), GATEWAY_CATALOG="x.toml") as tollgate:
+        assert tollgate.process.stdout is not None
+        assert tollgate.process.stdout.readline() == "importing\n"
+        os.kill(tollgate.process.pid, number)
+        printed, errors = tollgate.process.communicate(timeout=10)
+    assert (tollgate.process.returncode, printed, errors) == (0, "", "")
 
 
 def test_app_that_does_not_start(run: Run, tmp_path: Path) -> None:
