@@ -33,12 +33,8 @@ def parse(received: ReceivedEvent) -> UsageEvent:
         day = day_of(event)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise EventImpossible(f"{type(error).__name__}: {error}") from error
-    names = (
-        f"{event.id}{event.subscription}{event.operation}{event.deployment}{event.model}{event.backend}{event.parent}"
-    )
-    if _CONTROL.search(
-        f"{names}{event.cost_centre}{event.product}{event.region}{event.service_tier}{event.context_tier}"
-    ):
+    names = [value for value in msgspec.structs.astuple(event) if isinstance(value, str)]
+    if _CONTROL.search("".join(names)):
         raise EventImpossible("a name holds control characters")
     if not _EARLIEST <= day <= (received.enqueued_at + _CLOCK_SKEW).date():
         raise EventImpossible("its time lies before this service, or more than a day after it was received")

@@ -56,6 +56,7 @@ class StatementLine(Usage, LineNames):
 class UnpricedNames(_Wire):
     deployment: str
     model: str
+    model_version: str
     deployment_type: str
     service_tier: str
 

@@ -68,38 +68,48 @@ class Prices:
         self._thresholds = lru_cache(_CACHED_LOOKUPS)(self._find_thresholds)
         self._rates = lru_cache(_CACHED_LOOKUPS)(self._find_rates)
 
-    def context_tier(self, model: str, day: date, prompt_tokens: int) -> str:
+    def context_tier(self, model: str, model_version: str, day: date, prompt_tokens: int) -> str:
         """Return the tier that a prompt of this length is billed in: `""`, or `over-272000` and the like.
 
         The tier depends on the single request, so it is settled before anything is summed.
         """
-        passed = [start for start in self._thresholds(model, day) if prompt_tokens > start]
+        passed = [start for start in self._thresholds(model, model_version, day) if prompt_tokens > start]
         return f"{_TIER_PREFIX}{max(passed)}" if passed else ""
 
     def price(
-        self, model: str, day: date, meters: Meters, *, deployment_type: str, service_tier: str, context_tier: str
+        self,
+        model: str,
+        day: date,
+        meters: Meters,
+        *,
+        model_version: str,
+        deployment_type: str,
+        service_tier: str,
+        context_tier: str,
     ) -> Price | None:
         """Return what the meters' sums cost, or None where any of it has no known price: never a silent 0."""
         if deployment_type == "ptu":
             return Price(_ZERO, provisioned=True)
         markup = _MARKUPS.get(deployment_type)
-        rates = self._rates(model, day, service_tier, context_tier)
+        rates = self._rates(model, model_version, day, service_tier, context_tier)
         if markup is None or rates is None:
             return None
         parts = (_prompt_amount(rates, meters), _completion_amount(rates, meters), _unit_amount(rates, meters))
         known = [part for part in parts if part is not None]
         return Price(sum(known, _ZERO) * markup) if len(known) == len(parts) else None
 
-    def _find_thresholds(self, model: str, day: date) -> tuple[int, ...]:
-        found = self._find_model(model)
+    def _find_thresholds(self, model: str, model_version: str, day: date) -> tuple[int, ...]:
+        found = self._find_model(model, model_version)
         if found is None:
             return ()
         books = [found.get_prices(_noon(day)), *(variant.prices for variant in found.price_variants or ())]
         prices = [price for book in books for price in book.__dict__.values()]
         return tuple({tier.start for price in prices if isinstance(price, TieredPrices) for tier in price.tiers})
 
-    def _find_rates(self, model: str, day: date, service_tier: str, context_tier: str) -> Rates | None:
-        found = self._find_model(model)
+    def _find_rates(
+        self, model: str, model_version: str, day: date, service_tier: str, context_tier: str
+    ) -> Rates | None:
+        found = self._find_model(model, model_version)
         start = _start(context_tier)
         if found is None or start is None:
             return None
@@ -110,11 +120,16 @@ class Prices:
             return None
         return _rates(found.get_prices(_noon(day), context), start)
 
-    def _find_model(self, model: str) -> ModelInfo | None:
-        try:
-            return self._snapshot.find_provider_model(model, None, "azure", None)[1]
-        except LookupError:
-            return None
+    def _find_model(self, model: str, model_version: str) -> ModelInfo | None:
+        """Find a version by its own price where it has one: gpt-4o-2024-05-13 costs twice what later ones do."""
+        # Azure writes gpt-35-turbo where OpenAI's price list has gpt-3.5-turbo.
+        name = model.replace("gpt-35-", "gpt-3.5-")
+        for reference in (f"{name}-{model_version}", name) if model_version else (name,):
+            try:
+                return self._snapshot.find_provider_model(reference, None, "azure", None)[1]
+            except LookupError:
+                continue
+        return None
 
 
 def _prompt_amount(rates: Rates, meters: Meters) -> Decimal | None:

@@ -30,8 +30,8 @@ _ZEROS: Final = (0,) * len(METERS)
 type Numbered = tuple[int, UsageEvent]
 """A sequence number of the lane and the event that came under it."""
 
-type ContextTier = Callable[[str, date, int], str]
-"""(model, day, prompt tokens) -> the tier that a request of this length is billed in."""
+type ContextTier = Callable[[str, str, date, int], str]
+"""(model, its version, day, prompt tokens) -> the tier that a request of this length is billed in."""
 
 
 class Names(NamedTuple):
@@ -41,6 +41,7 @@ class Names(NamedTuple):
     day: date
     deployment: str
     model: str
+    model_version: str
     deployment_type: str
     service_tier: str
     context_tier: str
@@ -87,9 +88,10 @@ def names_of(event: UsageEvent, lane: str, context_tier: ContextTier) -> Names:
         day,
         event.deployment,
         event.model,
+        event.model_version,
         event.deployment_type,
         event.service_tier,
-        event.context_tier or context_tier(event.model, day, event.meters.prompt_tokens),
+        event.context_tier or context_tier(event.model, event.model_version, day, event.meters.prompt_tokens),
         lane,
     )
 

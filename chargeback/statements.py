@@ -36,6 +36,7 @@ class _LineKey(NamedTuple):
 class _UnpricedKey(NamedTuple):
     deployment: str
     model: str
+    model_version: str
     deployment_type: str
     service_tier: str
 
@@ -85,7 +86,7 @@ class Statements:
             names = rollup.names
             price = self._price(rollup)
             if price is None:
-                key = _UnpricedKey(names.deployment, names.model, names.deployment_type, names.service_tier)
+                key = _UnpricedKey(*[getattr(names, name) for name in _UnpricedKey._fields])
                 unpriced[key].add(rollup, None)
             else:
                 priced[_LineKey(names.day, names.deployment, names.model)].add(rollup, price)
@@ -110,6 +111,7 @@ class Statements:
             names.model,
             names.day,
             rollup.usage(),
+            model_version=names.model_version,
             deployment_type=names.deployment_type,
             service_tier=names.service_tier,
             context_tier=names.context_tier,

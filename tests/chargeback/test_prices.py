@@ -22,8 +22,11 @@ def amount(
     where: str = "global",
     tier: str = "",
     context: str = "",
+    version: str = "",
 ) -> Decimal | None:
-    price = prices.price(model, day, meters, deployment_type=where, service_tier=tier, context_tier=context)
+    price = prices.price(
+        model, day, meters, model_version=version, deployment_type=where, service_tier=tier, context_tier=context
+    )
     return None if price is None else price.amount
 
 
@@ -54,7 +57,9 @@ def test_data_zone_costs_a_tenth_more(prices: Prices) -> None:
 @pytest.mark.parametrize("model", ["gpt-4o", "some-model-of-our-own"])
 def test_provisioned_capacity_costs_nothing_per_token(prices: Prices, model: str) -> None:
     """PTU is paid by the hour: 0, and said to be so, also for a model without a price."""
-    price = prices.price(model, DAY, Meters(prompt_tokens=10), deployment_type="ptu", service_tier="", context_tier="")
+    price = prices.price(
+        model, DAY, Meters(prompt_tokens=10), model_version="", deployment_type="ptu", service_tier="", context_tier=""
+    )
 
     assert price == Price(Decimal(0), provisioned=True)
 
@@ -79,10 +84,10 @@ def test_price_is_the_days(prices: Prices) -> None:
 
 def test_context_tier_is_the_single_requests(prices: Prices) -> None:
     """gpt-5.4 is billed at another price for prompts over 272,000 tokens, for all of their tokens."""
-    assert prices.context_tier("gpt-5.4", DAY, 272_000) == ""
-    assert prices.context_tier("gpt-5.4", DAY, 272_001) == "over-272000"
-    assert prices.context_tier("gpt-4o", DAY, 272_001) == ""
-    assert prices.context_tier("some-model-of-our-own", DAY, 10**9) == ""
+    assert prices.context_tier("gpt-5.4", "2026-03-05", DAY, 272_000) == ""
+    assert prices.context_tier("gpt-5.4", "2026-03-05", DAY, 272_001) == "over-272000"
+    assert prices.context_tier("gpt-4o", "", DAY, 272_001) == ""
+    assert prices.context_tier("some-model-of-our-own", "1", DAY, 10**9) == ""
 
     model = get_snapshot().find_provider_model("gpt-5.4", None, "azure", None)[1].prices
     assert not isinstance(model, list)
@@ -146,3 +151,19 @@ def test_units_without_a_price_are_unpriced(prices: Prices) -> None:
 def test_nothing_used_costs_nothing(prices: Prices) -> None:
     """A request without usage, such as one that a backend refused, is priced at 0."""
     assert amount(prices, "gpt-4o", Meters()) == 0
+
+
+def test_version_has_its_own_price(prices: Prices) -> None:
+    """The first gpt-4o costs 5 a million, later ones 2.50; a version that nobody lists costs what its model does."""
+    meters = Meters(prompt_tokens=1_000_000)
+
+    assert amount(prices, "gpt-4o", meters, version="2024-05-13") == Decimal(5)
+    assert amount(prices, "gpt-4o", meters, version="2024-11-20") == Decimal("2.5")
+    assert amount(prices, "text-embedding-3-small", meters, version="1") == Decimal("0.02")
+    assert amount(prices, "some-model-of-our-own", meters, version="1") is None
+
+
+@pytest.mark.parametrize("model", ["gpt-35-turbo", "gpt-35-turbo-0125", "gpt-3.5-turbo-0125"])
+def test_azures_spelling_of_a_model(prices: Prices, model: str) -> None:
+    """Azure's gpt-35-turbo is the price list's gpt-3.5-turbo."""
+    assert amount(prices, model, Meters(prompt_tokens=1_000_000)) == Decimal("0.5")

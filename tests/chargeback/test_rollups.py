@@ -18,7 +18,7 @@ from seams.tables import Value, check_key
 
 type Fold = Callable[[Rollup, Sequence[Numbered]], Rollup]
 
-NAMES = Names("sub", date(2026, 11, 20), "gpt-4o", "gpt-4o", "global", "", "", "1.0")
+NAMES = Names("sub", date(2026, 11, 20), "gpt-4o", "gpt-4o", "2024-11-20", "global", "", "", "1.0")
 
 
 def event(identity: str, tokens: int = 1, parent: str = "", **more: int) -> UsageEvent:
@@ -29,6 +29,7 @@ def event(identity: str, tokens: int = 1, parent: str = "", **more: int) -> Usag
         operation="chat/completions",
         deployment="gpt-4o",
         model="gpt-4o",
+        model_version="2024-11-20",
         backend="b",
         deployment_type="global",
         status=200,
@@ -145,18 +146,20 @@ def test_ring_finds_whole_marks_only(seed: int) -> None:
 
 def test_row_round_trip() -> None:
     """A rollup is read back as it was written, whatever its names hold."""
-    names = Names("süb/1", date(2026, 1, 2), "a|b", "gpt?#", "datazone", "priority", "over-1", "2026-01-01T00:00:00.3")
+    names = Names(
+        "süb/1", date(2026, 1, 2), "a|b", "gpt?#", "1", "datazone", "priority", "over-1", "2026-01-01T00:00:00.3"
+    )
     rollup = fold(Rollup(names), [(2**40, event("a", 2**35, cached_tokens=3))])
 
     entity = rollups.to_entity(rollup, "etag")
 
     assert rollups.from_entity(entity) == rollup
     assert entity.partition == "s=C3=BCb=2F1|202601"
-    assert entity.row.startswith("20260102|a=7Cb|gpt=3F=23|datazone|priority|over-1|")
+    assert entity.row.startswith("20260102|a=7Cb|gpt=3F=23|1|datazone|priority|over-1|")
     assert "cache_write_tokens" not in entity.values
 
 
-@given(st.tuples(*[st.text(max_size=256)] * 7), st.tuples(*[st.text(max_size=256)] * 7))
+@given(st.tuples(*[st.text(max_size=256)] * 8), st.tuples(*[st.text(max_size=256)] * 8))
 def test_keys_are_legal_and_distinct(one: tuple[str, ...], other: tuple[str, ...]) -> None:
     """Any names make keys that a store takes, and different names make different keys."""
     keys = []
@@ -180,14 +183,14 @@ def test_names_that_differ_at_their_ends_make_different_rows() -> None:
 def test_names_of_an_event() -> None:
     """The day is UTC's, and an event's own context tier goes before the one worked out."""
     late = structs.replace(event("a", 300_000), time=datetime(2026, 11, 21, 1, tzinfo=timezone(timedelta(hours=2))))
-    asked: Counter[tuple[str, date, int]] = Counter()
+    asked: Counter[tuple[str, str, date, int]] = Counter()
 
-    def tier(model: str, day: date, prompt_tokens: int) -> str:
-        asked[model, day, prompt_tokens] += 1
+    def tier(model: str, model_version: str, day: date, prompt_tokens: int) -> str:
+        asked[model, model_version, day, prompt_tokens] += 1
         return "over-1"
 
     assert rollups.names_of(late, "1.0", tier) == NAMES._replace(context_tier="over-1")
-    assert asked == {("gpt-4o", date(2026, 11, 20), 300_000): 1}
+    assert asked == {("gpt-4o", "2024-11-20", date(2026, 11, 20), 300_000): 1}
     own = structs.replace(late, context_tier="over-2")
     assert rollups.names_of(own, "1.0", tier).context_tier == "over-2"
 
