@@ -13,6 +13,7 @@ import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 from gateway import usage
+from gateway.answers import split_version
 from gateway.breaker import BreakerRules
 from gateway.callers import KeyCallers
 from gateway.catalog_file import load_catalog
@@ -107,8 +108,7 @@ def catalog_of(simulators: dict[str, Simulator], **changes: Any) -> dict[str, An
             for name, simulator in simulators.items()
         },
         "deployments": {
-            name: {"model": settings.model.rpartition("-20")[0] or settings.model, "pool": pool}
-            for name, settings in MODELS.items()
+            name: {"model": split_version(settings.model)[0], "pool": pool} for name, settings in MODELS.items()
         },
         "subscriptions": {
             "team-a": {"key_hashes": [key_hash(KEY)], "cost_centre": "4711"},
