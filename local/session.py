@@ -61,27 +61,20 @@ async def _serve(listener: socket.socket) -> int:
         await stack.enter_async_context(host.event_hubs())
         serving = asyncio.create_task(server.serve([listener]), name="http-server")
         address = "{}:{}".format(*listener.getsockname())
-        ready = await _answers(serving, address)
-        if ready:
-            print(
-                ready_text(
-                    f"http://{address}",
-                    datetime.now(UTC),
-                    demo=demo,
-                    catalog=os.environ["GATEWAY_CATALOG"],
-                    not_served=host.not_served,
-                ),
-                flush=True,
-            )
+        if await _answers(serving, address):
+            print(_ready_text(address, host, demo), flush=True)
+        elif not server.should_exit:
+            _complain("Tollgate did not start; the reason is logged above.")
+            server.stop()
             await serving
-            return 0
-        stopped = server.should_exit
-        server.stop()
+            return 1
         await serving
-    if stopped:
-        return 0
-    _complain("Tollgate did not start; the reason is logged above.")
-    return 1
+    return 0
+
+
+def _ready_text(address: str, host: Host, demo: Demo | None) -> str:
+    catalog = os.environ["GATEWAY_CATALOG"]
+    return ready_text(f"http://{address}", datetime.now(UTC), demo=demo, catalog=catalog, not_served=host.not_served)
 
 
 def _stop_on_signals(server: HttpServer) -> None:

@@ -169,7 +169,7 @@ def test_acknowledged_events_survive_sigkill(run: Run) -> None:
 
 
 def test_the_product(run: Run) -> None:
-    """The real app: a streamed chat through the demo backends is on the statement within two seconds of its end."""
+    """The real app: a streamed chat through the demo backends is on the statement within two seconds; it ends well."""
     headers = {"api-key": "demo-service-desk", "content-type": "application/json"}
     body = b'{"stream": true, "messages": [{"role": "user", "content": "Why did the VPN drop at noon?"}]}'
     path = "/openai/deployments/gpt-4o-mini/chat/completions?api-version=2024-10-21"
@@ -185,6 +185,10 @@ def test_the_product(run: Run) -> None:
                 connection.request("GET", f"/chargeback/statements/service-desk/{month}", headers=headers)
                 requests = json.loads(connection.getresponse().read())["requests"]
         assert requests == 1
+        os.kill(tollgate.process.pid, signal.SIGINT)
+        _, errors = tollgate.process.communicate(timeout=10)
+    assert tollgate.process.returncode == 0
+    assert "Traceback" not in errors
 
 
 def broken_app(tmp_path: Path, text: str) -> Path:
