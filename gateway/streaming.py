@@ -1,8 +1,8 @@
 """Server-sent events on their way through: usage taken out, faults noticed, everything else byte for byte.
 
-Complete events go on at once; the unfinished rest of a read waits for its end. A block of events is looked at by three
-searches at C speed; JSON is parsed only where they find something, which is once or twice a stream. Framing: the
-HTML standard, 9.2 "Server-sent events".
+Complete events go on at once; the unfinished rest of a read waits for its end. Each is looked at by a few searches at C
+speed; JSON is parsed only where they find something, which is once or twice a stream. Framing: the HTML standard, 9.2
+"Server-sent events".
 """
 
 import re
@@ -12,20 +12,18 @@ import msgspec
 
 from gateway import operations
 from gateway.answers import AnswerReport, read_report
+from gateway.bodies import NOT_JSON
 
 LONGEST_EVENT = 32 * 1024 * 1024
 """Bytes that may come without the end of an event (a picture in base64 is large)."""
 
-FOLD_AT = 16_384
+FOLD_AT = 32_768
 """Bytes of delivered events that are kept whole; then only the text in them is kept."""
 
-_PLAIN = re.compile(rb"(?:(?:event: [^\r\n]*\n)?data: \{[^\r\n]*\}\n\n)+")
-_NOTABLE = re.compile(
-    rb'"usage"\s*:\s*\{|data: \{\s*"error"|"type"\s*:\s*"(?:error|response\.(?:completed|incomplete|failed))"'
-)
-_END_OF_EVENT = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_END_OF_EVENT = re.compile(rb"(?:\r\n\r\n|\n\n|\r\r)[\r\n]*")
 _FIELD = re.compile(rb"(?:data|event|id|retry)(?::|$)|:")
-_TEXT = re.compile(rb'"(content|refusal|reasoning_content|name|arguments|text|delta)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_TEXT = re.compile(rb'"(content|refusal|reasoning_content|name|arguments|text|delta)"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
 _MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,128})"')
 
 FINAL_TYPES = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -79,12 +77,13 @@ class StreamReader:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes and return those that are to go on now."""
+        searched = max(0, len(self._held) - 3)
         if self._held:
             data = self._held + data
         if data.endswith(b"\n\n"):
             block, self._held = data, b""
         else:
-            block = self._complete(data)
+            block = self._complete(data, searched)
         if block and not self._is_plain(block):
             block = self._sort_out(block)
         if block:
@@ -107,10 +106,12 @@ class StreamReader:
         self._fold()
         return (self.report.model if self.report else "") or self._model
 
-    def _complete(self, data: bytes) -> bytes:
+    def _complete(self, data: bytes, searched: int) -> bytes:
         end = 0
-        for match in _END_OF_EVENT.finditer(data):
+        for match in _END_OF_EVENT.finditer(data, searched):
             end = match.end()
+        if not data[end:].strip():
+            end = len(data)
         self._held = data[end:]
         if len(self._held) > LONGEST_EVENT:
             self.malformed = True
@@ -118,11 +119,21 @@ class StreamReader:
 
     @staticmethod
     def _is_plain(block: bytes) -> bool:
+        """Tell whether a block is one event that holds a piece of text and nothing to be noted."""
+        lines = block.count(b"\n")
+        if lines == 3:
+            # Responses name each event; what is reported comes in other events than deltas.
+            head = block.find(b".delta\ndata: {", 0, 100)
+            if head < 0 or not block.startswith(b"event: response."):
+                return False
+        elif lines != 2 or not block.startswith(b"data: {"):
+            return False
         # Braces that do not balance are a cut-off object, or braces in text: both are worth a parse.
         return (
-            _PLAIN.fullmatch(block) is not None
+            block.endswith(b"}\n\n")
             and block.count(b"{") == block.count(b"}")
-            and _NOTABLE.search(block) is None
+            and b'"error"' not in block
+            and _USAGE.search(block) is None
         )
 
     def _sort_out(self, block: bytes) -> bytes:
@@ -131,7 +142,7 @@ class StreamReader:
         for match in _END_OF_EVENT.finditer(block):
             event = block[start : match.end()]
             start = match.end()
-            if self._note(event):
+            if self._is_plain(event) or self._note(event):
                 kept.append(event)
             if self.malformed:
                 break
@@ -143,7 +154,7 @@ class StreamReader:
         if not all(_FIELD.match(line) for line in lines if line):
             self.malformed = True
             return False
-        payload = b"\n".join(line[5:].lstrip() for line in lines if line.startswith(b"data:"))
+        payload = b"\n".join(line[5:].strip() for line in lines if line.startswith(b"data:"))
         if not payload:
             return True
         if payload == b"[DONE]":
@@ -151,7 +162,7 @@ class StreamReader:
             return True
         try:
             return self._note_object(payload)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             self.malformed = True
             return False
 
@@ -204,5 +215,5 @@ def _unescaped(text: bytes) -> str:
         return text.decode("utf-8", "replace")
     try:
         return msgspec.json.decode(b'"' + text + b'"', type=str)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return text.decode("utf-8", "replace")
