@@ -1,8 +1,7 @@
-"""Usage events as a stream delivers them, and tables with faults."""
+"""Usage events as a stream delivers them, and stores to keep them in."""
 
 import os
-import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ from gateway.usage import Meters, UsageEvent, encode
 from hosting.tables import AzureTables
 from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
-from seams.tables import Entity, Operation, Table, TableConflict, Tables, TableUnavailable
+from seams.tables import Tables
+from tests.chargeback.staging import Deliver, MakeEvent
 
 TIME = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-type MakeEvent = Callable[..., UsageEvent]
-type Deliver = Callable[..., ReceivedEvent]
 
 
 @pytest.fixture
@@ -81,50 +78,3 @@ async def rival_tables(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     yield open_store
     for store in opened:
         await store.close()
-
-
-class FaultyTable:
-    """Passes calls on; some conflict, some fail before and some after they took place."""
-
-    def __init__(self, table: Table, dice: random.Random) -> None:
-        self._table = table
-        self._dice = dice
-
-    async def get(self, partition: str, row: str) -> Entity | None:
-        self._fail(0.02)
-        return await self._table.get(partition, row)
-
-    def query(self, partition: str | None = None, first: str = "", end: str | None = None) -> AsyncIterator[Entity]:
-        return self._table.query(partition, first, end)
-
-    async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
-        if self._dice.random() < 0.05:
-            raise TableConflict("injected", 0)
-        self._fail(0.05)
-        etags = await self._table.transact(operations)
-        self._fail(0.08)
-        return etags
-
-    def _fail(self, share: float) -> None:
-        if self._dice.random() < share:
-            raise TableUnavailable("injected")
-
-
-class FaultyTables:
-    """Tables whose names begin with a prefix of their own and whose calls fail at random."""
-
-    def __init__(self, tables: Tables, dice: random.Random, prefix: str) -> None:
-        self._tables = tables
-        self._dice = dice
-        self._prefix = prefix
-
-    async def table(self, name: str) -> Table:
-        return FaultyTable(await self._tables.table(self._prefix + name), self._dice)
-
-    async def close(self) -> None:
-        await self._tables.close()
-
-
-@pytest.fixture
-def faulty() -> type[FaultyTables]:
-    return FaultyTables

@@ -1,0 +1,108 @@
+"""What the tests of the ledger share: reading a store back, and stores with faults."""
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from chargeback.ledger import ROLLUPS
+from chargeback.rollups import from_entity
+from gateway.usage import UsageEvent
+from seams.events import ReceivedEvent
+from seams.tables import Entity, Operation, Table, TableConflict, Tables, TableUnavailable
+
+type MakeEvent = Callable[..., UsageEvent]
+type Deliver = Callable[..., ReceivedEvent]
+
+
+async def incarnation() -> str:
+    return "2026-11-01T00:00:00Z"
+
+
+async def rows(tables: Tables, name: str) -> list[Entity]:
+    return [entity async for entity in (await tables.table(name)).query()]
+
+
+async def sums(tables: Tables) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for entity in await rows(tables, ROLLUPS):
+        rollup = from_entity(entity)
+        total += Counter(events=rollup.events, prompt=rollup.meters[0], completion=rollup.usage().completion_tokens)
+    return total
+
+
+class Renamed:
+    """The tables of one test inside a store that others share."""
+
+    def __init__(self, tables: Tables, prefix: str) -> None:
+        self._tables = tables
+        self._prefix = prefix
+
+    async def table(self, name: str) -> Table:
+        return await self._tables.table(self._prefix + name)
+
+    async def close(self) -> None: ...
+
+
+class FailingAt:
+    """Tables of which one cannot be written."""
+
+    def __init__(self, tables: Tables, name: str) -> None:
+        self._tables = tables
+        self._name = name
+
+    async def table(self, name: str) -> Table:
+        table = await self._tables.table(name)
+        return ReadOnly(table) if name == self._name else table
+
+    async def close(self) -> None: ...
+
+
+class ReadOnly:
+    def __init__(self, table: Table) -> None:
+        self.get = table.get
+        self.query = table.query
+
+    async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
+        raise TableUnavailable("read only")
+
+
+class FaultyTable:
+    """Passes calls on; some conflict, some fail before and some after they took place."""
+
+    def __init__(self, table: Table, dice: random.Random) -> None:
+        self._table = table
+        self._dice = dice
+
+    async def get(self, partition: str, row: str) -> Entity | None:
+        self._fail(0.02)
+        return await self._table.get(partition, row)
+
+    def query(self, partition: str | None = None, first: str = "", end: str | None = None) -> AsyncIterator[Entity]:
+        return self._table.query(partition, first, end)
+
+    async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
+        if self._dice.random() < 0.05:
+            raise TableConflict("injected", 0)
+        self._fail(0.05)
+        etags = await self._table.transact(operations)
+        self._fail(0.08)
+        return etags
+
+    def _fail(self, share: float) -> None:
+        if self._dice.random() < share:
+            raise TableUnavailable("injected")
+
+
+class FaultyTables:
+    """Tables whose names begin with a prefix of their own and whose calls fail at random."""
+
+    def __init__(self, tables: Tables, dice: random.Random, prefix: str) -> None:
+        self._tables = tables
+        self._dice = dice
+        self._prefix = prefix
+
+    async def table(self, name: str) -> Table:
+        return FaultyTable(await self._tables.table(self._prefix + name), self._dice)
+
+    async def close(self) -> None:
+        await self._tables.close()
