@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from gateway.bodies import NOT_JSON
 from gateway.usage import Meters
 
 MOST_TOKENS = 10**9
@@ -61,7 +62,7 @@ def read_report(body: bytes) -> AnswerReport | None:
         head = _decode(body)
     except msgspec.ValidationError:
         return _without_usage(body)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return None
     usage = head.usage
     tier = head.service_tier or ""
@@ -81,7 +82,7 @@ def split_version(model: str) -> tuple[str, str]:
 def _without_usage(body: bytes) -> AnswerReport | None:
     try:
         _decode_object(body)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return None
     return AnswerReport("", "", None)
 

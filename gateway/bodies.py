@@ -25,8 +25,11 @@ class Peek(msgspec.Struct):
         return self.stream_options is not None and bytes(self.stream_options.get("include_usage", b"")) == b"true"
 
 
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON: these two for text that is not UTF-8, and for endless nesting."""
+
 _peek = msgspec.json.Decoder(Peek).decode
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 async def read_body(receive: Receive, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109 - seconds for all messages
@@ -64,19 +67,33 @@ def peek(body: bytes) -> Peek:
         return _peek(body)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"The request body is not valid: {error}.") from error
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"The request body is not JSON: {error}.") from error
+    except NOT_JSON as error:
+        raise _not_json(error) from error
+
+
+def _fields(body: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return _decode_fields(body)
+    except NOT_JSON as error:
+        raise _not_json(error) from error
+
+
+def _not_json(error: Exception) -> InvalidRequest:
+    return InvalidRequest(f"The request body is not JSON: {error}.")
 
 
 def with_model(body: bytes, model: str) -> bytes:
-    """Return the body with `model` in place of its own; every other value keeps its bytes."""
+    """Return the body with `model` in place of its own; every other value keeps its bytes. Raises InvalidRequest."""
     fields = _fields(body)
     fields["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(fields)
 
 
 def with_usage(body: bytes, options: dict[str, msgspec.Raw] | None) -> bytes:
-    """Return a streaming request's body with `stream_options.include_usage` true; all other bytes as they are."""
+    """Return a streaming request's body with `stream_options.include_usage` true; all other bytes as they are.
+
+    Raises InvalidRequest for a body that only looked like JSON as long as some of its fields were skipped.
+    """
     if options is None and b"stream_options" not in body:
         return body.rstrip()[:-1] + INCLUDE_USAGE
     fields = _fields(body)
