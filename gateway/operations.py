@@ -29,6 +29,9 @@ INCLUDES_USAGE: Final = frozenset({CHAT, COMPLETIONS})
 METERED: Final = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
 """Operations whose JSON answers carry usage."""
 
+LONGEST_PATH: Final = 1024
+"""Bytes; what a path asks for is remembered, and callers choose their paths."""
+
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:~-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.:~-]*)*")
 
 
@@ -41,22 +44,39 @@ class Target:
     upstream: str
 
 
-@lru_cache(maxsize=4096)
 def target(path: str) -> Target:
     """Return what this path (percent-encoded, as it came) asks for. Raises OperationNotFound."""
-    path = unquote(path)
+    if len(path) > LONGEST_PATH:
+        raise _not_found(path)
+    return _target(unquote(path))
+
+
+@lru_cache(maxsize=4096)
+def _target(path: str) -> Target:
     for prefix in ("/openai/deployments/", "/deployments/"):
         if path.startswith(prefix):
             deployment, _, operation = path.removeprefix(prefix).partition("/")
             if deployment and _SAFE.fullmatch(operation):
+                operation = _known(operation)
                 return Target(operation, deployment, f"/openai/deployments/{{}}/{operation}")
     for prefix, upstream in (("/openai/v1/", "/openai/v1/"), ("/v1/", "/openai/v1/"), ("/openai/", "/openai/")):
         if path.startswith(prefix):
             operation = path[len(prefix) :]
             if _SAFE.fullmatch(operation) and not operation.startswith("deployments/"):
+                operation = _known(operation)
                 return Target(operation, None, upstream + operation)
             break
-    raise OperationNotFound(f"There is no operation at {path[:200]}.")
+    raise _not_found(path)
+
+
+def _known(operation: str) -> str:
+    # Azure's routes do not heed case: Chat/Completions is answered, and must be metered like chat/completions.
+    lower = operation.lower()
+    return lower if lower in METERED else operation
+
+
+def _not_found(path: str) -> OperationNotFound:
+    return OperationNotFound(f"There is no operation at {path[:200]}.")
 
 
 def includes_usage(upstream: str, api_version: str) -> bool:

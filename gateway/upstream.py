@@ -18,6 +18,9 @@ from yarl import URL
 
 READ_SIZE = 65_536
 
+LONGEST_KEPT_URL = 1024
+"""Characters; parsed URLs are remembered, and callers choose their query."""
+
 
 class UpstreamError(Exception):
     """The exchange with a backend broke; the message is for logs and callers alike and holds no secret."""
@@ -118,7 +121,7 @@ async def _send(session: aiohttp.ClientSession, request: Request, attempt: Simpl
     try:
         answer = await session.request(
             request.method,
-            _url(request.url),
+            _url(request.url) if len(request.url) <= LONGEST_KEPT_URL else URL(request.url, encoded=True),
             data=request.body or None,
             headers=request.headers,
             allow_redirects=False,
