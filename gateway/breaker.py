@@ -62,7 +62,12 @@ class Breaker:
     def failed(self, now: float) -> None:
         self._in_a_row += 1
         self._count(now, failures=1)
-        if self._open_until is not None or self._trips_now():
+        if self._open_until is None:
+            if self._trips_now():
+                self._trip(now)
+        elif self._probe_until is not None:
+            # Without a probe under way it is an attempt that began before the trip, and tells nothing new: many of
+            # them at once would lengthen the pause to its limit.
             self._trip(now)
 
     def undecided(self) -> None:
