@@ -3,6 +3,7 @@
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from gateway import operations
 from gateway.bodies import Peek, Receive, peek, read_body, too_large, with_usage
@@ -33,6 +34,9 @@ SENT_UPSTREAM = frozenset(
 )
 """Everything else that a caller sends, its credentials and `x-ms-spillover-deployment` included, stays here."""
 
+QUERY_CHARACTERS = "!$%&'()*+,/:;=?@[]"
+"""What stays as it came in a query (RFC 3986, 3.4); a space or line end in it would end the request line upstream."""
+
 NOT_JSON = ("multipart/", "audio/", "image/", "application/octet-stream")
 """Content types that pass untouched; anything else is taken for JSON, as curl's default type with a JSON body is."""
 
@@ -62,9 +66,9 @@ class Intake:
         headers = self._headers(scope)
         body = await read_body(receive, self._rules.limit, self._rules.timeout)
         json = not headers.get("content-type", "").lower().startswith(NOT_JSON)
-        asked = peek(body) if json and (body or method == "POST") else Peek()
+        asked = peek(body) if json and (body or _needs_body(target)) else Peek()
         deployment = self._deployment(target, asked, subscription)
-        query = scope["query_string"].decode("latin-1")
+        query = quote(scope["query_string"], safe=QUERY_CHARACTERS)
         hide_usage = _must_ask_for_usage(target, asked, query)
         if hide_usage:
             body = with_usage(body, asked.stream_options)
@@ -116,6 +120,10 @@ def _check_method(method: str, target: Target) -> None:
         raise MethodNotAllowed(f"{target.operation} is called with POST.", headers=((b"allow", b"POST"),))
     if method != "POST" and target.deployment is None:
         raise OperationNotFound(f"There is no operation {method} {target.operation[:200]}.")
+
+
+def _needs_body(target: Target) -> bool:
+    return target.deployment is None or target.operation in operations.METERED
 
 
 def _must_ask_for_usage(target: Target, asked: Peek, query: str) -> bool:
