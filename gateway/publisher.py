@@ -25,8 +25,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    event: UsageEvent
+    body: bytes
+    key: str
     done: asyncio.Future[None]
+
+    def settle(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
 
 
 class UsagePublisher:
@@ -40,10 +45,10 @@ class UsagePublisher:
 
     async def publish(self, event: UsageEvent) -> None:
         """Return when the event is durable, or given up and counted as lost. Cancelling it does not take it back."""
+        waiting = _Waiting(usage.encode(event), event.subscription, asyncio.get_running_loop().create_future())
         if len(self._waiting) >= MOST_WAITING:
-            self._lose([event], "too many events are waiting")
+            self._lose([waiting], "too many events are waiting")
             return
-        waiting = _Waiting(event, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
@@ -52,40 +57,49 @@ class UsagePublisher:
     async def close(self) -> None:
         """Wait until everything that was taken is durable or lost."""
         if self._sender is not None:
-            await self._sender
+            # Not awaited itself: a time-out around close would cancel it, and the events with it.
+            await asyncio.wait([self._sender])
 
     async def _send_all(self) -> None:
-        await asyncio.sleep(GATHER_SECONDS)
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            by_key: defaultdict[str, list[_Waiting]] = defaultdict(list)
-            for waiting in batch:
-                by_key[waiting.event.subscription].append(waiting)
-            await asyncio.gather(*(self._send(key, part) for key, part in by_key.items()))
-        self._sender = None
+        try:
+            await asyncio.sleep(GATHER_SECONDS)
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                by_key: defaultdict[str, list[_Waiting]] = defaultdict(list)
+                for waiting in batch:
+                    by_key[waiting.key].append(waiting)
+                await asyncio.gather(*(self._send(key, part) for key, part in by_key.items()))
+        finally:
+            self._sender = None
+            if self._waiting:
+                self._lose(self._waiting, "the gateway is stopping")
+                self._waiting = []
 
     async def _send(self, key: str, batch: list[_Waiting]) -> None:
-        bodies = [usage.encode(waiting.event) for waiting in batch]
+        bodies = [waiting.body for waiting in batch]
         try:
             for pause in (*PAUSES, None):
                 try:
                     await self._stream.publish(bodies, key)
                 except StreamUnavailable as error:
                     if pause is None:
-                        self._lose([waiting.event for waiting in batch], str(error))
+                        self._lose(batch, str(error))
                         return
                     await asyncio.sleep(pause)
                 else:
                     return
+        except asyncio.CancelledError:
+            self._lose(batch, "the gateway is stopping")
+            raise
         except Exception:
             logger.exception("Publishing usage events failed")
-            self._lose([waiting.event for waiting in batch], "an error of ours")
+            self._lose(batch, "an error of ours")
         finally:
             for waiting in batch:
-                if not waiting.done.done():
-                    waiting.done.set_result(None)
+                waiting.settle()
 
-    def _lose(self, events: list[UsageEvent], why: str) -> None:
-        self.lost += len(events)
-        for event in events:
-            logger.critical("Usage event lost (%s): %s", why, usage.encode(event).decode())
+    def _lose(self, batch: list[_Waiting], why: str) -> None:
+        self.lost += len(batch)
+        for waiting in batch:
+            logger.critical("Usage event lost (%s): %s", why, waiting.body.decode())
+            waiting.settle()
