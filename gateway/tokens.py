@@ -18,6 +18,7 @@ import msgspec
 import tiktoken
 
 from gateway import operations
+from gateway.bodies import NOT_JSON
 
 VOCABULARIES = Path(__file__).parent / "vocabularies"
 
@@ -35,6 +36,9 @@ SUMS = {
 
 INLINE_BYTES = 4096
 """Text below this many bytes is counted on the event loop: that takes less time than a thread's hand-over."""
+
+LONGEST_RUN = 50_000
+"""Characters counted in one go: a million blanks in a row make tiktoken panic, which no `except Exception` catches."""
 
 TOKENS_PER_IMAGE = 85
 
@@ -58,31 +62,33 @@ class TokenCounter:
 
     async def request(self, operation: str, model: str, body: bytes) -> int:
         """Return the prompt tokens of a request body; 0 where it holds no prompt that could be read."""
-        return await self._run(len(body), _request_tokens, self, operation, model, body)
+        return await self._run(model, len(body), _request_tokens, self, operation, model, body)
 
     async def texts(self, model: str, texts: Iterable[str]) -> int:
         """Return the tokens of these texts, each counted by itself."""
         kept = list(texts)
-        return await self._run(sum(map(len, kept)), _text_tokens, self, model, kept)
+        return await self._run(model, sum(map(len, kept)), _text_tokens, self, model, kept)
 
     def count(self, model: str, text: str) -> int:
         """Return the tokens of a text; a quarter of its bytes where there is no vocabulary."""
         encoding = self._encoding(model)
         if encoding is None:
             return -(-len(text.encode()) // 4)
-        return len(encoding.encode_ordinary(text))
+        if len(text) <= LONGEST_RUN:
+            return len(encoding.encode_ordinary(text))
+        runs = (text[start : start + LONGEST_RUN] for start in range(0, len(text), LONGEST_RUN))
+        return sum(len(encoding.encode_ordinary(run)) for run in runs)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, size: int, count: Any, *arguments: Any) -> int:
-        if size <= INLINE_BYTES and self._encodings:
+    async def _run(self, model: str, size: int, count: Any, *arguments: Any) -> int:
+        if size <= INLINE_BYTES and _encoding_name(model) in self._encodings:
             return int(count(*arguments))
         return int(await asyncio.get_running_loop().run_in_executor(self._thread, count, *arguments))
 
     def _encoding(self, model: str) -> tiktoken.Encoding | None:
-        old = model == "gpt-4" or model.startswith(_OLD_MODELS)
-        name = "cl100k_base" if old else "o200k_base"
+        name = _encoding_name(model)
         if name not in self._encodings:
             self._encodings[name] = self._load(name)
         return self._encodings[name]
@@ -101,6 +107,10 @@ class TokenCounter:
         return tiktoken.get_encoding(name)
 
 
+def _encoding_name(model: str) -> str:
+    return "cl100k_base" if model == "gpt-4" or model.startswith(_OLD_MODELS) else "o200k_base"
+
+
 def _text_tokens(counter: TokenCounter, model: str, texts: list[str]) -> int:
     return sum(counter.count(model, text) for text in texts if text)
 
@@ -108,7 +118,7 @@ def _text_tokens(counter: TokenCounter, model: str, texts: list[str]) -> int:
 def _request_tokens(counter: TokenCounter, operation: str, model: str, body: bytes) -> int:
     try:
         request = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return 0
     if not isinstance(request, dict):
         return 0
@@ -161,9 +171,13 @@ def _plain_tokens(counter: TokenCounter, model: str, prompt: object) -> int:
     if isinstance(prompt, str):
         return counter.count(model, prompt)
     if isinstance(prompt, list):
-        numbers = sum(isinstance(item, int) for item in prompt)
-        return numbers + sum(_plain_tokens(counter, model, item) for item in prompt if not isinstance(item, int))
+        texts = sum(counter.count(model, item) for item in prompt if isinstance(item, str))
+        return texts + _numbers(prompt) + sum(_numbers(item) for item in prompt if isinstance(item, list))
     return 0
+
+
+def _numbers(tokens: list[object]) -> int:
+    return sum(isinstance(token, int) for token in tokens)
 
 
 def _texts(content: object) -> Iterable[str]:
