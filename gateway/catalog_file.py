@@ -4,13 +4,13 @@ An unknown key is an error: a limit with a spelling mistake must not become no l
 """
 
 import json
+import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,6 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
-    model_validator,
 )
 
 from gateway.catalog import (
@@ -41,7 +40,7 @@ from gateway.catalog import (
 from gateway.usage import DeploymentType
 
 SETTING = "setting:"
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SECTIONS = ("backends", "deployments", "subscriptions", "operators")
 
 
@@ -53,15 +52,19 @@ class CatalogError(Exception):
         self.problems = problems
 
 
+_ENDPOINT = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?",
+    re.IGNORECASE,
+)
+
+
 def _endpoint(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"https", "http"} or not parts.hostname:
-        raise ValueError("must be a URL such as https://contoso-eastus.openai.azure.com")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+    match = _ENDPOINT.fullmatch(value)
+    if match is None or not 0 < int(match["port"] or 443) <= 65_535:
+        raise ValueError("must be scheme, host and port only, such as https://contoso-eastus.openai.azure.com")
+    if match["scheme"].lower() == "http" and match["host"].lower() not in LOOPBACK:
         raise ValueError("must begin with https://; http:// is for loopback only")
-    if parts.path.rstrip("/") or parts.query or parts.fragment or parts.username:
-        raise ValueError("must be scheme, host and port only: the gateway adds the path")
-    return f"{parts.scheme}://{parts.netloc}"
+    return value.removesuffix("/").lower()
 
 
 def _setting_reference(value: str) -> str:
@@ -77,13 +80,22 @@ def _key_hash(value: object) -> bytes:
     return bytes.fromhex(digest)
 
 
-NamePattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-Name = Annotated[str, Field(pattern=NamePattern)]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError("a name has 1 to 64 letters, digits, dots, dashes, underscores; the first a letter or digit")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
 KeyHashes = list[Annotated[bytes, BeforeValidator(_key_hash)]]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: a limit of "5" or true is a slip, and must not pass for a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class _ApiKeyAuth(_Section):
@@ -95,26 +107,19 @@ class _Backend(_Section):
     kind: Literal["ptu", "paygo"] = "paygo"
     deployment_type: DeploymentType | None = None
     region: Annotated[str, Field(max_length=64)] = ""
-    auth: Literal["managed-identity", "caller"] | _ApiKeyAuth = "managed-identity"
+    auth: object = "managed-identity"
 
 
 class _Member(_Section):
     backend: str
-    deployment: Annotated[str, Field(pattern=NamePattern)] | None = None
+    deployment: Name | None = None
     priority: Annotated[int, Field(ge=0)] = 1
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
+    weight: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1
 
 
 class _Deployment(_Section):
     model: Annotated[str, Field(min_length=1, max_length=128)]
     pool: Annotated[list[_Member], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _no_member_twice(self) -> Self:
-        members = [(member.backend, member.deployment) for member in self.pool]
-        if len(set(members)) < len(members):
-            raise ValueError("names the same deployment of a backend twice")
-        return self
 
 
 class _Limits(_Section):
@@ -129,7 +134,7 @@ class _Quota(_Section):
 
 
 class _Budget(_Section):
-    amount: Annotated[Decimal, Field(gt=0)]
+    amount: Annotated[Decimal, Field(gt=0, strict=False)]
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
     per: Period
     hard: bool = False
@@ -160,16 +165,28 @@ def load_catalog(source: str, setting: Callable[[str], str | None]) -> Catalog:
 def _parse(source: str, name: str) -> Mapping[str, Any]:
     try:
         if source.lstrip().startswith("{"):
-            content: Any = json.loads(source)
+            content: Any = _json(source)
         else:
-            text = Path(source).read_text(encoding="utf-8")
-            content = json.loads(text) if source.endswith(".json") else tomllib.loads(text)
+            text = Path(source).read_text(encoding="utf-8-sig")
+            content = _json(text) if source.endswith(".json") else tomllib.loads(text)
     except OSError as error:
         raise CatalogError(name, [f"cannot be read: {error.strerror or error}"]) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CatalogError(name, [f"is neither TOML nor JSON: {error}"]) from error
     if not isinstance(content, dict):
         raise CatalogError(name, ["must be an object with backends, deployments, subscriptions and operators"])
+    return content
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_without_duplicates)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in content if names.count(name) > 1)!r} stands twice in one object")
     return content
 
 
@@ -207,11 +224,17 @@ class _Reader:
             self.problems.append(f"{section}: must be a table of names")
             return
         for name, value in content.items():
-            if not (0 < len(name) <= 64) or not set(name) <= _NAME_CHARACTERS:
-                self.problems.append(f"{section}.{name}: a name has 1 to 64 letters, digits, dots, dashes, underscores")
+            try:
+                _name(name)
+            except ValueError as error:
+                self.problems.append(f"{section}.{name}: {error}")
             part = self._one(f"{section}.{name}", model, value)
             if part is not None:
                 yield name, part
+
+    def _names(self, section: str) -> Collection[str]:
+        content = self.content.get(section)
+        return content if isinstance(content, dict) else ()
 
     def _one[Part: _Section](self, path: str, model: type[Part], value: object) -> Part | None:
         try:
@@ -224,33 +247,48 @@ class _Reader:
         if part.kind == "ptu" and part.deployment_type not in {None, "ptu"}:
             self.problems.append(f"backends.{name}.deployment_type: a backend of kind ptu is billed as ptu")
         billed: DeploymentType = "ptu" if part.kind == "ptu" else part.deployment_type or "global"
-        return Backend(name, part.endpoint, part.kind, billed, part.region, self._auth(name, part))
+        return Backend(name, part.endpoint, part.kind, billed, part.region, self._auth(name, part.auth))
 
-    def _auth(self, name: str, part: _Backend) -> UpstreamAuth:
-        if isinstance(part.auth, _ApiKeyAuth):
-            setting = part.auth.api_key.removeprefix(SETTING)
-            value = self.setting(setting)
-            if not value:
-                self.problems.append(f"backends.{name}.auth.api_key: the app setting {setting} is not set")
-            return ApiKey(value or "")
-        return CallerToken() if part.auth == "caller" else ManagedIdentity()
+    def _auth(self, name: str, auth: object) -> UpstreamAuth:
+        if auth == "caller":
+            return CallerToken()
+        path = f"backends.{name}.auth"
+        if isinstance(auth, dict):
+            keyed = self._one(path, _ApiKeyAuth, auth)
+            return ApiKey(self._api_key(f"{path}.api_key", keyed.api_key.removeprefix(SETTING)) if keyed else "")
+        if auth != "managed-identity":
+            self.problems.append(f'{path}: must be "managed-identity", "caller" or a table with api_key')
+        return ManagedIdentity()
+
+    def _api_key(self, path: str, setting: str) -> str:
+        value = self.setting(setting) or ""
+        if not value:
+            self.problems.append(f"{path}: the app setting {setting} is not set")
+        elif not (value.isascii() and value.isprintable()):
+            self.problems.append(f"{path}: the app setting {setting} holds what no header can carry")
+        return value
 
     def _deployment(self, name: str, part: _Deployment, backends: Mapping[str, Backend]) -> Deployment:
         tiers: dict[int, list[Member]] = {}
+        seen: set[tuple[str, str]] = set()
         for place, member in enumerate(part.pool):
             backend = backends.get(member.backend)
             if backend is None:
-                if member.backend not in self.content.get("backends", {}):
+                if member.backend not in self._names("backends"):
                     self.problems.append(f"deployments.{name}.pool.{place}.backend: no backend {member.backend!r}")
                 continue
-            tiers.setdefault(member.priority, []).append(
-                Member(backend, member.deployment or name, member.priority, member.weight)
-            )
+            there = member.deployment or name
+            if (backend.name, there) in seen:
+                self.problems.append(
+                    f"deployments.{name}.pool.{place}: {there} of {backend.name} is in the pool already"
+                )
+            seen.add((backend.name, there))
+            tiers.setdefault(member.priority, []).append(Member(backend, there, member.priority, member.weight))
         return Deployment(name, part.model, tuple(tuple(tiers[priority]) for priority in sorted(tiers)))
 
     def _subscription(self, name: str, part: _Subscription) -> Subscription:
         for deployment in part.deployments or ():
-            if deployment not in self.content.get("deployments", {}):
+            if deployment not in self._names("deployments"):
                 self.problems.append(f"subscriptions.{name}.deployments: no deployment {deployment!r}")
         return Subscription(
             name=name,
@@ -271,9 +309,10 @@ class _Reader:
                     self.problems.append(f"subscriptions.{name}.key_hashes: {holder} has the same key")
 
 
-_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
-
-
 def _problem(path: str, details: Any) -> str:
     place = ".".join([path, *(str(step) for step in details["loc"])])
-    return f"{place}: {details['msg'].removeprefix('Value error, ')}"
+    return f"{place}: {_SAID.get(details['type']) or details['msg'].removeprefix('Value error, ')}"
+
+
+_SAID = {"extra_forbidden": "unknown key", "missing": "is missing", "model_type": "must be a table of keys"}
+"""Plainer words for some of pydantic's kinds of error."""
