@@ -27,6 +27,9 @@ setup: .venv/.ready  ## Create .venv with the pinned requirements
 run: setup       ## Start Tollgate on this machine: make run PORT=7071 STATE=.local
 	@PORT="$(PORT)" STATE="$(STATE)" exec $(BIN)/python -m local
 
+simulator: setup ## Start the demo's backends alone, on fixed ports, for func start
+	@exec $(BIN)/python -m local.simulator --config local/demo/backends.json
+
 test: setup      ## Every check: lint, types, import contracts, tests with coverage
 	@$(MAKE) --no-print-directory lint unit
 

@@ -23,10 +23,15 @@ class Tokens(_Wire):
 
 
 class Requests(_Wire):
-    """`estimated_requests` are those of `requests` whose counts are our estimates."""
+    """`estimated_requests` are those of `requests` whose counts are our estimates.
+
+    `further_attempts` are not among `requests`: attempts that broke after their backend had begun to answer, so that it
+    bills them, too. Their counts are estimates.
+    """
 
     requests: Counted = 0
     estimated_requests: Counted = 0
+    further_attempts: Counted = 0
 
 
 class Usage(Tokens, Requests):
@@ -46,10 +51,12 @@ class LineNames(_Wire):
 class StatementLine(Usage, LineNames):
     """A day's use of a model through a deployment.
 
-    `provisioned_requests` are those that provisioned capacity served: paid by the hour, they add nothing to `amount`.
+    Neither of these adds to `amount`: `provisioned_requests`, served by provisioned capacity that is paid by the hour,
+    and `unpriced_requests`, for which no price is known.
     """
 
     provisioned_requests: Counted = 0
+    unpriced_requests: Counted = 0
     amount: Amount
 
 
@@ -62,7 +69,7 @@ class UnpricedNames(_Wire):
 
 
 class UnpricedUsage(Usage, UnpricedNames):
-    """A month's use that no known price covers. It is in the statement's counts, in no line and not in its total."""
+    """A month's use that no known price covers: it is in the statement's counts and lines, and not in its total."""
 
 
 class Statement(_Wire):

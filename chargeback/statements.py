@@ -23,7 +23,7 @@ from seams.tables import Tables
 
 _PERIOD: Final = re.compile(r"2\d{3}-(0[1-9]|1[0-2])", re.ASCII)
 _PLACES: Final = Decimal("1E-10")
-_SHOWN: Final = ("requests", "estimated_requests", "images", "characters", "audio_milliseconds")
+_SHOWN: Final = ("requests", "estimated_requests", "further_attempts", "images", "characters", "audio_milliseconds")
 _TOKENS: Final = tuple(Tokens.model_fields)
 
 
@@ -50,8 +50,14 @@ class _Sums:
 
     def add(self, rollup: Rollup, price: Price | None) -> None:
         counts = dict(zip(METERS, rollup.meters, strict=True))
-        counts |= {"requests": rollup.requests, "estimated_requests": rollup.estimated_requests}
-        if price is not None:
+        counts |= {
+            "requests": rollup.requests,
+            "estimated_requests": rollup.estimated_requests,
+            "further_attempts": rollup.events - rollup.requests,
+        }
+        if price is None:
+            counts["unpriced_requests"] = rollup.requests
+        else:
             self.amount += price.amount
             counts["provisioned_requests"] = rollup.requests if price.provisioned else 0
         self.counts.update(counts)
@@ -80,26 +86,24 @@ class Statements:
 
     def _statement(self, subscription: str, period: str, month: Iterable[Rollup]) -> Statement:
         totals = _Sums()
-        priced: defaultdict[_LineKey, _Sums] = defaultdict(_Sums)
+        lines: defaultdict[_LineKey, _Sums] = defaultdict(_Sums)
         unpriced: defaultdict[_UnpricedKey, _Sums] = defaultdict(_Sums)
         for rollup in month:
             names = rollup.names
             price = self._price(rollup)
             if price is None:
-                key = _UnpricedKey(*[getattr(names, name) for name in _UnpricedKey._fields])
-                unpriced[key].add(rollup, None)
-            else:
-                priced[_LineKey(names.day, names.deployment, names.model)].add(rollup, price)
-            totals.add(rollup, None)
-        lines = [_line(key, sums) for key, sums in sorted(priced.items())]
+                unpriced[_UnpricedKey(*[getattr(names, name) for name in _UnpricedKey._fields])].add(rollup, None)
+            lines[_LineKey(names.day, names.deployment, names.model)].add(rollup, price)
+            totals.add(rollup, price)
+        shown = [_line(key, sums) for key, sums in sorted(lines.items())]
         return Statement(
             subscription=subscription,
             period=period,
             currency=CURRENCY,
-            total=_shown_amount(sum((Decimal(line.amount) for line in lines), Decimal(0))),
+            total=_shown_amount(sum((Decimal(line.amount) for line in shown), Decimal(0))),
             requests=totals.counts["requests"],
             tokens=Tokens(**{name: totals.counts[name] for name in _TOKENS}),
-            lines=lines,
+            lines=shown,
             unpriced=[
                 UnpricedUsage.model_validate(key._asdict() | sums.shown()) for key, sums in sorted(unpriced.items())
             ],
@@ -120,7 +124,9 @@ class Statements:
 
 def _line(key: _LineKey, sums: _Sums) -> StatementLine:
     amount = {"amount": _shown_amount(sums.amount)}
-    return StatementLine.model_validate(key._asdict() | sums.shown("provisioned_requests") | amount)
+    return StatementLine.model_validate(
+        key._asdict() | sums.shown("provisioned_requests", "unpriced_requests") | amount
+    )
 
 
 def _shown_amount(amount: Decimal) -> str:

@@ -1,21 +1,19 @@
 """What an Event Hub trigger hands over, as the product's own received events."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from typing import Any, Final
+from typing import Any
 
 import azure.functions as func
 
 from seams.events import ReceivedEvent
 
-_log: Final = logging.getLogger(__name__)
-
 
 def received_events(events: Sequence[func.EventHubEvent]) -> list[ReceivedEvent]:
     """Convert one batch, which the trigger takes from one partition, in order.
 
-    Raises ValueError where an event lacks its sequence number or time: nothing could be collected exactly once then.
+    Raises ValueError where the partition, a sequence number or a time is missing: nothing could be collected exactly
+    once then.
     """
     if not events:
         return []
@@ -27,7 +25,8 @@ def partition_of(metadata: Mapping[str, Any] | None) -> str:
     """Return the partition's id from trigger metadata, which is common to all events of a batch.
 
     The Event Hubs extension puts `PartitionContext` there, and the same as `TriggerPartitionContext`: JSON of .NET's
-    PartitionContext with FullyQualifiedNamespace, EventHubName, ConsumerGroup and PartitionId. Without any it is "0".
+    PartitionContext with FullyQualifiedNamespace, EventHubName, ConsumerGroup and PartitionId. Raises ValueError
+    without any: two partitions under one name would lose events without a trace.
     """
     for name in ("PartitionContext", "TriggerPartitionContext"):
         context = (metadata or {}).get(name)
@@ -35,8 +34,7 @@ def partition_of(metadata: Mapping[str, Any] | None) -> str:
             folded = {str(key).lower(): value for key, value in context.items()}
             if folded.get("partitionid") not in (None, ""):
                 return str(folded["partitionid"])
-    _log.warning("the trigger names no partition; taking 0, which is right only for a hub of one partition")
-    return "0"
+    raise ValueError("the trigger does not name the partition of its batch")
 
 
 def _received(event: func.EventHubEvent, partition: str) -> ReceivedEvent:

@@ -37,7 +37,7 @@ def _demo_lines(url: str, now: datetime, demo: Demo) -> list[str]:
         "",
         "  A stream to begin with:",
         "",
-        f"    curl -N '{url}/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21' \\",
+        f"    curl -N '{url}/openai/deployments/gpt-4o-mini/chat/completions?api-version=2024-10-21' \\",
         f"      -H 'api-key: {KEYS['service-desk']}' -H 'Content-Type: application/json' \\",
         """      -d '{"stream": true, "messages": [{"role": "user", "content": "Why did the VPN drop at noon?"}]}'""",
     ]

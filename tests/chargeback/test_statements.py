@@ -51,6 +51,7 @@ async def test_wire_contract(tables: Tables, prices: Prices, make_event: MakeEve
                 "model": "gpt-4o-2024-08-06",
                 "requests": 4,
                 "estimated_requests": 1,
+                "further_attempts": 0,
                 "prompt_tokens": 400,
                 "cached_tokens": 80,
                 "completion_tokens": 40,
@@ -59,6 +60,7 @@ async def test_wire_contract(tables: Tables, prices: Prices, make_event: MakeEve
                 "characters": 0,
                 "audio_milliseconds": 0,
                 "provisioned_requests": 0,
+                "unpriced_requests": 0,
                 "amount": "0.0013000000",
             }
         ],
@@ -114,7 +116,7 @@ async def test_long_prompts_are_priced_by_request_not_by_day(
 
 
 async def test_unpriced_use_is_shown_and_counted(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
-    """A model without a price is listed by itself and in the totals, and in no line."""
+    """A model without a price is listed by itself, in the totals, and in a line that says so."""
     events = [make_event(), make_event(model="our-own"), make_event(model="our-own", deployment_type="datazone")]
 
     statement = await statement_of(tables, prices, events)
@@ -123,7 +125,11 @@ async def test_unpriced_use_is_shown_and_counted(tables: Tables, prices: Prices,
         ("our-own", "datazone", 1, 100),
         ("our-own", "global", 1, 100),
     ]
-    assert [line.model for line in statement.lines] == ["gpt-4o-2024-08-06"]
+    assert [(line.model, line.requests, line.unpriced_requests) for line in statement.lines] == [
+        ("gpt-4o-2024-08-06", 1, 0),
+        ("our-own", 2, 2),
+    ]
+    assert statement.lines[1].amount == "0.0000000000"
     assert statement.requests == 3
     assert statement.tokens.prompt_tokens == 300
     assert statement.total == statement.lines[0].amount
@@ -164,3 +170,14 @@ async def test_bad_period(tables: Tables, prices: Prices, period: str) -> None:
     """What is no month is refused by name."""
     with pytest.raises(PeriodInvalid, match="must be a month"):
         await Statements(tables, prices).month("nobody", period)
+
+
+async def test_further_attempts_are_shown(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """An attempt that broke and was billed all the same adds its tokens, and is no request."""
+    broken = make_event(parent="request-1", estimated=True)
+
+    statement = await statement_of(tables, prices, [make_event(), broken])
+
+    (line,) = statement.lines
+    assert (line.requests, line.estimated_requests, line.further_attempts) == (1, 0, 1)
+    assert line.prompt_tokens == 200

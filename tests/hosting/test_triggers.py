@@ -40,13 +40,18 @@ def test_no_events() -> None:
         ({"PartitionContext": {"PartitionId": "5"}}, "5"),
         ({"PartitionContext": {"partitionId": 5}}, "5"),
         ({"PartitionContext": None, "TriggerPartitionContext": {"PartitionId": "0"}}, "0"),
-        ({"PartitionContext": {"ConsumerGroup": "$Default"}}, "0"),
-        (None, "0"),
     ],
 )
 def test_partition(metadata: dict[str, Any] | None, partition: str) -> None:
-    """The partition is found under either name and any case; 0 stands only where there is none."""
+    """The partition is found under either name and any case."""
     assert partition_of(metadata) == partition
+
+
+@pytest.mark.parametrize("metadata", [{"PartitionContext": {"ConsumerGroup": "$Default"}}, None])
+def test_no_partition(metadata: dict[str, Any] | None) -> None:
+    """Without a partition the batch is refused: under another's name its events would be taken for old ones."""
+    with pytest.raises(ValueError, match="does not name the partition"):
+        partition_of(metadata)
 
 
 @pytest.mark.parametrize(("number", "time"), [(None, NOON), (1, None)])
