@@ -146,6 +146,8 @@ class StreamReader:
                 kept.append(event)
             if self.malformed:
                 break
+        else:
+            kept.append(block[start:])
         return b"".join(kept)
 
     def _note(self, event: bytes) -> bool:
