@@ -1,4 +1,4 @@
-"""Who is calling: a subscription by one of its keys, or an operator.
+"""Who is calling: a subscription by one of its keys or by an Entra ID token, or an operator.
 
 A key comes in `Ocp-Apim-Subscription-Key`, `api-key` or `Authorization: Bearer`, the first there is.
 Only SHA-256 digests of keys are kept. The digest is what is looked up, so the time that a look-up takes tells nothing
@@ -6,11 +6,11 @@ about a key that somebody else holds.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.catalog import Catalog, Subscription
+from gateway.catalog import Subscription
 from gateway.errors import Forbidden, Unauthenticated
 
 KEY_HEADERS = (b"ocp-apim-subscription-key", b"api-key")
@@ -48,35 +48,51 @@ class Caller:
         return self.subscription
 
 
-class Callers(Protocol):
-    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Return who sends these headers (lower-case names). Raises Unauthenticated."""
+class Directory(Protocol):
+    """Knows who holds which key and which identity. Looking up is quick: what is far away is kept near for a while."""
+
+    async def holder(self, digest: bytes) -> Caller | None:
+        """Return whose key has this SHA-256."""
+        ...
+
+    async def member(self, identities: Sequence[str]) -> Caller | None:
+        """Return the subscription that lists the first of these identities that any lists (`azp:...`, `oid:...`)."""
         ...
 
 
-class KeyCallers:
-    """Callers by the key digests of a catalog."""
+class TokenReader(Protocol):
+    async def identities(self, token: str) -> Sequence[str]:
+        """Return the identities that a valid access token proves, the strongest first. Raises Unauthenticated."""
+        ...
 
-    def __init__(self, catalog: Catalog) -> None:
-        holders: dict[bytes, Caller] = {digest: Caller(None) for digest in catalog.operator_digests}
-        for subscription in catalog.subscriptions.values():
-            caller = Caller(subscription)
-            holders.update(dict.fromkeys(subscription.key_digests, caller))
-        self._holders: Mapping[bytes, Caller] = holders
 
-    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+class Callers:
+    """`tokens` is None where no Entra ID tenant is set: then a bearer token can only be a key."""
+
+    def __init__(self, directory: Directory, tokens: TokenReader | None = None) -> None:
+        self._directory = directory
+        self._tokens = tokens
+
+    async def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+        """Return who sends these headers (lower-case names). Raises Unauthenticated."""
         named = {name: value for name, value in headers if name in _CREDENTIALS}
         bearer = named.get(b"authorization", b"")
         bearer = bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b""
-        key = next((named[name] for name in KEY_HEADERS if name in named), bearer)
-        if not key or len(key) > LONGEST_KEY:
+        key = next((named[name] for name in KEY_HEADERS if name in named), b"")
+        if not (key or bearer) or len(key) > LONGEST_KEY or len(bearer) > LONGEST_KEY:
             raise Unauthenticated(UNAUTHENTICATED)
-        caller = self._holders.get(hashlib.sha256(key).digest())
+        if not key and self._tokens is not None and bearer.count(b".") == 2:
+            return await self._by_token(self._tokens, bearer.decode("latin-1"))
+        caller = await self._directory.holder(hashlib.sha256(key or bearer).digest())
         if caller is None:
             raise Unauthenticated(UNAUTHENTICATED)
-        if bearer and bearer is not key:
-            return Caller(caller.subscription, bearer.decode("latin-1"))
-        return caller
+        return Caller(caller.subscription, bearer.decode("latin-1")) if key and bearer else caller
+
+    async def _by_token(self, tokens: TokenReader, token: str) -> Caller:
+        caller = await self._directory.member(await tokens.identities(token))
+        if caller is None:
+            raise Unauthenticated("Access denied: the access token is valid, but no subscription lists its identity.")
+        return Caller(caller.subscription, token)
 
 
 _CREDENTIALS = frozenset({*KEY_HEADERS, b"authorization"})

@@ -87,7 +87,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A consumer's entitlement. `deployments` None: all. `key_digests` are SHA-256 of its keys."""
+    """A consumer's entitlement. `deployments` None: all. `key_digests` are SHA-256 of its keys.
+
+    `identities` are those whose Entra ID tokens serve as keys: `azp:`, `oid:`, `group:` or `role:` and a value.
+    """
 
     name: str
     key_digests: tuple[bytes, ...]
@@ -96,6 +99,8 @@ class Subscription:
     limits: Limits
     quota: Quota | None
     budget: Budget | None
+    identities: tuple[str, ...] = ()
+    may_choose_backend: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,8 @@ class _Budget(_Section):
 
 class _Subscription(_Section):
     key_hashes: KeyHashes = []
+    identities: list[Annotated[str, Field(pattern=r"^(azp|oid|group|role):[^\s:][^\s]{0,127}$")]] = []
+    may_choose_backend: bool = False
     cost_centre: Annotated[str, Field(max_length=64)] = ""
     deployments: list[str] | None = None
     limits: _Limits = _Limits()
@@ -298,6 +300,8 @@ class _Reader:
             limits=Limits(**part.limits.model_dump()),
             quota=Quota(**part.quota.model_dump()) if part.quota else None,
             budget=Budget(**part.budget.model_dump()) if part.budget else None,
+            identities=tuple(part.identities),
+            may_choose_backend=part.may_choose_backend,
         )
 
     def _check_keys(self, subscriptions: Mapping[str, Subscription], operators: _Operators) -> None:
@@ -307,6 +311,11 @@ class _Reader:
                 holder = holders.setdefault(digest, f"subscriptions.{name}")
                 if holder != f"subscriptions.{name}":
                     self.problems.append(f"subscriptions.{name}.key_hashes: {holder} has the same key")
+        members: dict[str, str] = {}
+        for name, subscription in subscriptions.items():
+            for identity in subscription.identities:
+                if members.setdefault(identity, name) != name:
+                    self.problems.append(f"subscriptions.{name}.identities: {members[identity]} lists {identity}, too")
 
 
 def _problem(path: str, details: Any) -> str:

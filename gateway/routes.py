@@ -49,7 +49,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call_id = scope.get(INVOCATION_ID) or os.urandom(16).hex()
         try:
-            caller: Caller = scope.get(SCOPE_KEY) or self._callers.identify(scope["headers"])
+            caller: Caller = scope.get(SCOPE_KEY) or await self._callers.identify(scope["headers"])
             target = operations.target((scope.get("raw_path") or scope["path"].encode()).decode("latin-1"))
             if target.deployment is None and target.operation.partition("/")[0] == operations.MODELS:
                 await answer_json(send, self._models(scope["method"], target, caller), call_id)

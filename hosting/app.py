@@ -76,11 +76,11 @@ def create_app(services: Services) -> TollgateApp:
         lifespan=lifespan,
     )
 
-    def caller_of(request: Request) -> Caller:
-        return services.callers.identify(request.scope["headers"])
+    async def caller_of(request: Request) -> Caller:
+        return await services.callers.identify(request.scope["headers"])
 
     async def models_of(request: Request) -> AsyncIterator[openai.AsyncOpenAI]:
-        caller = caller_of(request)
+        caller = await caller_of(request)
         caller.entitlement()
         async with services.models.for_caller(caller) as models:
             yield models

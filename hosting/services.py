@@ -17,7 +17,7 @@ from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.statements import Statements
 from gateway.breaker import BreakerRules
-from gateway.callers import Callers, KeyCallers
+from gateway.callers import Callers
 from gateway.catalog import Catalog, ManagedIdentity
 from gateway.catalog_file import load_catalog
 from gateway.dispatch import Dispatcher, DispatchRules
@@ -27,6 +27,7 @@ from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay
 from gateway.routes import Gateway
+from gateway.subscriptions import CatalogDirectory
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
 from hosting.events import EventHubStream
@@ -95,7 +96,7 @@ class _Builder:
         os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(VOCABULARIES))
         counter = TokenCounter(VOCABULARIES)
         self._closing.callback(counter.close)
-        callers = KeyCallers(catalog)
+        callers = Callers(CatalogDirectory(catalog))
         prices = Prices()
         gateway = self._gateway(catalog, callers, Meter(counter, UsagePublisher(stream), self._clock))
         return Services(

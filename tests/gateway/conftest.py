@@ -15,7 +15,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 from gateway import usage
 from gateway.answers import split_version
 from gateway.breaker import BreakerRules
-from gateway.callers import KeyCallers
+from gateway.callers import Callers
 from gateway.catalog_file import load_catalog
 from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.intake import BodyRules, Intake
@@ -24,6 +24,7 @@ from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay
 from gateway.routes import Gateway
+from gateway.subscriptions import CatalogDirectory
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
 from gateway.usage import UsageEvent
@@ -154,7 +155,7 @@ async def run_gateway(
     )
     gateway = Gateway(
         parsed,
-        KeyCallers(parsed),
+        Callers(CatalogDirectory(parsed)),
         intake=Intake(parsed, clock, BodyRules(body_limit, timeouts.body)),
         dispatcher=dispatcher,
         relay=Relay(timeouts.idle),
