@@ -14,12 +14,13 @@ SOURCES := function_app.py gateway enrichment chargeback hosting seams local
 help:            ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-.venv/.ready: requirements-dev.txt .python-version
+.venv/.ready: requirements-dev.txt pyproject.toml .python-version
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || \
 	  { echo "Tollgate needs Python 3.13, and $(PYTHON) is not it. Name one: make PYTHON=/usr/bin/python3.13 ..."; exit 1; }
 	@echo "Setting up .venv (once; about half a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 setup: .venv/.ready  ## Create .venv with the pinned requirements

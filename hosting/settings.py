@@ -39,6 +39,13 @@ class Settings(BaseSettings):
         description="Scope of upstream tokens; Azure Government and China have their own.",
     )
 
+    entra_authority: str = Field(
+        default="https://login.microsoftonline.com",
+        description="Login host of the cloud that callers' access tokens come from; http:// on loopback only.",
+    )
+    entra_tenant_id: str = Field(default="", description="Tenant of callers' access tokens; empty: none are taken.")
+    entra_audience: str = Field(default="", description="Audience that callers' access tokens must name.")
+
     max_body_bytes: PositiveInt = Field(
         default=100 * 1024 * 1024, description="Larger request bodies are refused: 413."
     )
