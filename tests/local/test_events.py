@@ -97,7 +97,7 @@ async def test_reader_sees_other_processes(stream: LocalStream, tmp_path: Path) 
     """What another process writes into the file is found by a poll."""
     await stream.incarnation()
     reading = asyncio.create_task(stream.next_events("1", -1, 10))
-    rival = LocalStream(tmp_path / "state" / "hub.sqlite")
+    rival = LocalStream(tmp_path / "state" / "hub.sqlite", FixedClock(NOON))
     await rival.publish([b"from afar"], "service-desk")
     await rival.close()
     async with asyncio.timeout(5):
@@ -106,7 +106,7 @@ async def test_reader_sees_other_processes(stream: LocalStream, tmp_path: Path) 
 
 async def test_rival_writers_keep_numbers_apart(stream: LocalStream, tmp_path: Path) -> None:
     """Two processes that write at once never give one number twice."""
-    rival = LocalStream(tmp_path / "state" / "hub.sqlite")
+    rival = LocalStream(tmp_path / "state" / "hub.sqlite", FixedClock(NOON))
     await asyncio.gather(
         *(writer.publish([b"x"], "service-desk") for _ in range(50) for writer in (stream, rival)),
     )
