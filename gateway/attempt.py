@@ -33,3 +33,11 @@ class AttemptFailed(Exception):
         self.kind = kind
         self.message = message
         self.answered = answered
+
+
+class StreamBroken(Exception):
+    """A stream broke before the caller had any of its content: another backend may go on."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault)
+        self.fault = fault

@@ -15,7 +15,7 @@ class Call:
     """Per-request state; times are monotonic seconds.
 
     `tried` grows with each attempt; `broken` has the numbers, from 1, of those that failed after their backend had
-    begun to answer.
+    begun to answer; `answering` says that the caller has the head of its answer.
     """
 
     id: str
@@ -34,6 +34,7 @@ class Call:
     broken: list[int] = field(default_factory=list)
     attempt: Attempt | None = None
     reader: StreamReader | None = None
+    answering: bool = False
     first_byte_at: float | None = None
 
     @property

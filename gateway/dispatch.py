@@ -99,6 +99,20 @@ class Dispatcher:
                 return call.attempt
         raise self._all_out(call, last)
 
+    async def reopen(self, call: Call) -> Attempt:
+        """Return the next usable stream for a caller whose stream broke before it had any content; raises like open.
+
+        What the broken one cost is billed for itself.
+        """
+        self._pool.failed(call.member, self._clock.monotonic())
+        call.broken.append(len(call.tried))
+        call.attempt = None
+        attempt = await self.open(call)
+        if not attempt.streamed or attempt.answer.status >= 400:
+            attempt.answer.close()
+            raise UpstreamGarbage(f"The next backend did not go on with the stream. Request id: {call.id}.")
+        return attempt
+
     async def _attempt(self, call: Call, member: Member) -> Attempt:
         request = await self._request(call, member)
         answer: Answer | None = None

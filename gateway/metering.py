@@ -38,7 +38,7 @@ class Meter:
         """Publish what a call consumed; returns when it is durable. `outcome` None: no backend gave an answer."""
         events = [await self._broken(call, number) for number in call.broken]
         if outcome is not None and call.tried:
-            consumed = await self._consumed(call)
+            consumed = await self._consumed(call, outcome)
             events.append(self._event(call, call.member, outcome, consumed))
         if len(events) == 1:
             await self._publisher.publish(events[0])
@@ -59,10 +59,13 @@ class Meter:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _consumed(self, call: Call) -> _Consumed:
+    async def _consumed(self, call: Call, outcome: Outcome) -> _Consumed:
         attempt, reader = call.attempt, call.reader
         if attempt is None:
-            return await self._estimate(call, {})
+            # The caller left while a backend was working, or a stream found no backend to go on: what the broken
+            # attempts cost is in their own events.
+            waiting = len(call.tried) not in call.broken and outcome == "client_closed"
+            return await self._estimate(call, {}) if waiting else _Consumed()
         if attempt.answer.status >= 400:
             return _Consumed()
         report = attempt.report if reader is None else reader.report

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway import operations
-from gateway.attempt import Attempt
+from gateway.attempt import Attempt, StreamBroken
 from gateway.call import Call
 from gateway.departure import DepartureWatch
 from gateway.errors import CallerLeft, error_json
@@ -45,16 +46,30 @@ ENDING_IS_MARKED = frozenset({operations.CHAT, operations.COMPLETIONS, operation
 
 DRAIN_SECONDS = 1.0
 
+HEARTBEAT = b": still waiting\n\n"
+"""A comment, which readers of event streams skip; load balancers cut what is silent for minutes."""
+
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class StreamRules:
+    """Seconds of a backend's silence: after each `heartbeat` the caller gets a comment, `idle` of it are a stall."""
+
+    idle: float
+    heartbeat: float
+
+
 class Relay:
-    def __init__(self, idle: float) -> None:
-        """Take `idle`, the seconds of silence inside a stream that count as a stall."""
-        self._idle = idle
+    def __init__(self, rules: StreamRules) -> None:
+        self._rules = rules
+        self._beat = min(rules.heartbeat, rules.idle)
 
     async def pass_on(self, call: Call, attempt: Attempt, send: Send, watch: DepartureWatch) -> Outcome:
-        """Send the answer and return how it ended. Raises CallerLeft; closes the backend's connection in any case."""
+        """Send the answer and return how it ended; closes the backend's connection in any case.
+
+        Raises CallerLeft, and StreamBroken while a stream has sent nothing that its caller would miss.
+        """
         try:
             if attempt.body is not None:
                 await self._whole(call, attempt, attempt.body, send, watch)
@@ -72,39 +87,48 @@ class Relay:
 
     async def _stream(self, call: Call, attempt: Attempt, send: Send, watch: DepartureWatch) -> Outcome:
         reader = call.reader = _reader(call, attempt)
-        headers = answer_headers(call, attempt.answer.headers)
-        await send({"type": "http.response.start", "status": attempt.answer.status, "headers": headers})
-        fault = await self._pump(attempt, reader, send)
+        if not call.answering:
+            headers = answer_headers(call, attempt.answer.headers)
+            await send({"type": "http.response.start", "status": attempt.answer.status, "headers": headers})
+            call.answering = True
+        fault = await self._pump(attempt, reader, send) or _unmarked_end(call, reader)
+        if fault and reader is not None and not any(reader.delivered_text().values()):
+            raise StreamBroken(fault)
         watch.stop()
-        if reader is not None and reader.ended and not fault:
-            await self._finish(attempt, send)
-            return "upstream_error" if reader.failed else "completed"
-        return await self._break_off(call, attempt, fault, send)
+        if fault:
+            return await self.give_up(call, fault, send)
+        await self._finish(attempt, send)
+        return "upstream_error" if reader is not None and reader.failed else "completed"
 
     async def _pump(self, attempt: Attempt, reader: StreamReader | None, send: Send) -> str:
         """Pass bytes on until their end is marked or they end; return what went wrong with the backend, or nothing."""
-        data = attempt.first
-        loop = asyncio.get_running_loop()
-        sending = False
-        try:
-            async with asyncio.timeout(self._idle) as silence:
-                while data:
-                    block = data if reader is None else reader.feed(data)
-                    if block:
-                        sending = True
-                        await send({"type": "http.response.body", "body": block, "more_body": True})
-                        sending = False
-                    if reader is not None and (reader.ended or reader.malformed):
-                        break
-                    silence.reschedule(loop.time() + self._idle)
-                    data = await attempt.answer.chunk()
-        except TimeoutError as error:
-            if sending:
-                raise CallerLeft from error
-            return f"was silent for {self._idle:g} seconds"
-        except UpstreamError:
-            return "broke the stream off"
-        return ""
+        time = asyncio.get_running_loop().time
+        data: bytes | None = attempt.first
+        silent, sending = 0.0, False
+        while silent < self._rules.idle:
+            try:
+                async with asyncio.timeout(self._beat) as limit:
+                    while data := await attempt.answer.chunk() if data is None else data:
+                        block, data = data if reader is None else reader.feed(data), None
+                        if block:
+                            limit.reschedule(time() + self._rules.idle)
+                            sending = True
+                            await send({"type": "http.response.body", "body": block, "more_body": True})
+                            sending = False
+                        if reader is not None and (reader.ended or reader.malformed):
+                            return ""
+                        silent = 0.0
+                        limit.reschedule(time() + self._beat)
+                    return ""
+            except TimeoutError as error:
+                if sending:
+                    raise CallerLeft from error
+            except UpstreamError:
+                return "broke the stream off"
+            silent += self._beat
+            if reader is not None:
+                await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
+        return f"was silent for {self._rules.idle:g} seconds"
 
     async def _finish(self, attempt: Attempt, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -114,23 +138,23 @@ class Relay:
                 while await attempt.answer.chunk():
                     pass
 
-    async def _break_off(self, call: Call, attempt: Attempt, fault: str, send: Send) -> Outcome:
-        """End a stream whose end was not marked: where it should have been, with an error event."""
-        reader = call.reader
-        if reader is not None and not fault:
-            reader.close()
-            if reader.malformed:
-                fault = "sent what is no event stream"
-            elif not reader.failed and call.target.operation in ENDING_IS_MARKED:
-                fault = "ended the stream before it was complete"
-        if not fault or (reader is not None and reader.failed):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return "upstream_error" if fault or (reader is not None and reader.failed) else "completed"
-        logger.warning("%s backend %s %s", call.id, attempt.member.backend.name, fault)
+    async def give_up(self, call: Call, fault: str, send: Send) -> Outcome:
+        """End a stream that has begun and cannot be completed, with an error event where it is one of events."""
+        logger.warning("%s backend %s %s", call.id, call.member.backend.name, fault)
         # Bytes that are no events have no place for an error: left unfinished, the answer reads as cut.
-        if reader is not None:
+        if call.reader is not None:
             await send({"type": "http.response.body", "body": _error_event(call, fault), "more_body": False})
         return "upstream_error"
+
+
+def _unmarked_end(call: Call, reader: StreamReader | None) -> str:
+    """Return what is wrong with a stream that has ended: nothing where it said so, or need not."""
+    if reader is None or reader.ended or reader.failed:
+        return ""
+    reader.close()
+    if reader.malformed:
+        return "sent what is no event stream"
+    return "ended the stream before it was complete" if call.target.operation in ENDING_IS_MARKED else ""
 
 
 def answer_headers(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -11,6 +11,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from gateway import operations
+from gateway.attempt import StreamBroken
 from gateway.bodies import Receive
 from gateway.call import Call
 from gateway.callers import SCOPE_KEY, Caller, Callers
@@ -66,8 +67,7 @@ class Gateway:
         outcome: Outcome | None = None
         try:
             async with DepartureWatch(receive) as watch:
-                attempt = await self._dispatcher.open(call)
-                outcome = await self._relay.pass_on(call, attempt, send, watch)
+                outcome = await self._answer(call, send, watch)
         except CallerLeft:
             outcome = "client_closed"
         except GatewayError as error:
@@ -82,6 +82,18 @@ class Gateway:
             with contextlib.suppress(RuntimeError):
                 await refuse(send, GatewayError(f"The gateway failed. Request id: {call.id}."), own_headers(call))
         await self._meter.settle(call, outcome)
+
+    async def _answer(self, call: Call, send: Send, watch: DepartureWatch) -> Outcome:
+        attempt = await self._dispatcher.open(call)
+        while True:
+            try:
+                return await self._relay.pass_on(call, attempt, send, watch)
+            except StreamBroken as broken:
+                try:
+                    attempt = await self._dispatcher.reopen(call)
+                except GatewayError:
+                    watch.stop()
+                    return await self._relay.give_up(call, broken.fault, send)
 
     def _models(self, method: str, target: Target, caller: Caller) -> bytes:
         if method != "GET":

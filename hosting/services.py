@@ -25,7 +25,7 @@ from gateway.intake import BodyRules, Intake
 from gateway.metering import Meter
 from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
-from gateway.relay import Relay
+from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
 from gateway.subscriptions import CatalogDirectory
 from gateway.tokens import VOCABULARIES, TokenCounter
@@ -132,7 +132,7 @@ class _Builder:
             callers,
             intake=Intake(catalog, self._clock, bodies),
             dispatcher=dispatcher,
-            relay=Relay(settings.idle_timeout_seconds),
+            relay=Relay(StreamRules(settings.idle_timeout_seconds, settings.heartbeat_seconds)),
             meter=meter,
         )
 

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     connect_timeout_seconds: Seconds = 5.0
     first_byte_timeout_seconds: Seconds = Field(default=225.0, description="Then the next backend is tried.")
     idle_timeout_seconds: Seconds = Field(default=120.0, description="Silence inside an answer that counts as a stall.")
+    heartbeat_seconds: Seconds = Field(
+        default=20.0, description="Silence after which a stream's caller gets a comment."
+    )
     deadline_seconds: Seconds = Field(default=230.0, description="No new attempt starts after it.")
     publish_timeout_seconds: Seconds = Field(default=10.0, description="For one acknowledgement of usage events.")
     enrichment_deployment: str = Field(default="gpt-4o-mini", description="The deployment that tickets are sent to.")

@@ -22,7 +22,7 @@ from gateway.intake import BodyRules, Intake
 from gateway.metering import Meter
 from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
-from gateway.relay import Relay
+from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
 from gateway.subscriptions import CatalogDirectory
 from gateway.tokens import VOCABULARIES, TokenCounter
@@ -125,6 +125,7 @@ class Timeouts:
     first_byte: float = 20.0
     idle: float = 20.0
     body: float = 20.0
+    heartbeat: float = 20.0
 
 
 @asynccontextmanager
@@ -158,7 +159,7 @@ async def run_gateway(
         Callers(CatalogDirectory(parsed)),
         intake=Intake(parsed, clock, BodyRules(body_limit, timeouts.body)),
         dispatcher=dispatcher,
-        relay=Relay(timeouts.idle),
+        relay=Relay(StreamRules(timeouts.idle, timeouts.heartbeat)),
         meter=meter,
     )
     try:
@@ -219,12 +220,18 @@ def gateway_with(simulators: dict[str, Simulator], counter: TokenCounter) -> Any
     """Return a function that runs a gateway with other time-outs (seconds) or other parts of the catalog."""
 
     def run(
-        *, random: bool = False, first_byte: float = 20, idle: float = 20, body: float = 20, **sections: Any
+        *,
+        random: bool = False,
+        first_byte: float = 20,
+        idle: float = 20,
+        body: float = 20,
+        heartbeat: float = 20,
+        **sections: Any,
     ) -> Any:
         catalog = catalog_of(simulators, **sections)
         if "deployments" in sections:
             catalog["subscriptions"].pop("team-b")
-        timeouts = Timeouts(first_byte, idle, body)
+        timeouts = Timeouts(first_byte, idle, body, heartbeat)
         return run_gateway(simulators, counter, catalog=catalog, timeouts=timeouts, random=random)
 
     return run

@@ -229,3 +229,56 @@ async def test_many_calls_at_once_are_each_charged(gateway: Any) -> None:
     billed = [simulator.invoice.usage() for simulator in gateway.simulators.values()]
     assert sum(event.meters.prompt_tokens for event in events) == sum(usage.prompt for usage in billed)
     assert sum(event.meters.completion_tokens for event in events) == sum(usage.completion for usage in billed)
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+async def test_a_stream_without_content_moves_on(gateway: Any, chunks: int) -> None:
+    """A stream that breaks before its first word is continued by the next backend; both prompts are charged."""
+    await gateway.simulators["first"].inject(Cut(after_chunks=chunks, times=1))
+    stream = await gateway.azure().chat.completions.create(**STREAM)
+    said = [part.choices[0].delta.content or "" async for part in stream if part.choices]
+    assert "printer on floor three" in "".join(said)
+    broken, answered = sorted(await gateway.settled(2), key=lambda event: event.backend)
+    assert (broken.backend, broken.parent, broken.outcome) == ("first", answered.id, "upstream_error")
+    assert (answered.backend, answered.outcome, answered.estimated, answered.attempts) == (
+        "second",
+        "completed",
+        False,
+        2,
+    )
+    for event in (broken, answered):
+        billed = gateway.simulators[event.backend].invoice.usage()
+        assert (event.meters.prompt_tokens, event.meters.completion_tokens) == (billed.prompt, billed.completion)
+
+
+async def test_a_stream_that_nobody_continues(gateway: Any) -> None:
+    """Where no backend is left the caller gets the error event, and each prompt is charged once."""
+    for simulator in gateway.simulators.values():
+        await simulator.inject(Cut(after_chunks=1))
+    stream = await gateway.azure().chat.completions.create(**STREAM)
+    with pytest.raises(openai.APIError, match="broke the stream off"):
+        [part async for part in stream]
+    events = await gateway.settled(3)
+    assert sorted(bool(event.parent) for event in events) == [False, True, True]
+    billed = [simulator.invoice.usage().prompt for simulator in gateway.simulators.values()]
+    assert sum(event.meters.prompt_tokens for event in events) == sum(billed)
+
+
+async def test_heartbeats_in_silence(gateway_with: Any) -> None:
+    """A silent stream sends comments, which the SDK skips, and goes on when its backend does."""
+    backend = ScriptedBackend([chunk("a"), chunk("b"), USAGE, DONE])
+    async with served(backend) as url, gateway_with(heartbeat=0.05, **one_backend(url)) as gateway:
+        backend.steps[0].set()
+        async with (
+            httpx2.AsyncClient(base_url=gateway.url, headers=HEADERS, timeout=5) as client,
+            client.stream("POST", "/v1/chat/completions", json=STREAM) as answer,
+        ):
+            received = pieces_of(answer)
+            assert await anext(received) == chunk("a")
+            assert await anext(received) == b": still waiting\n\n"
+            for step in backend.steps:
+                step.set()
+            rest = b"".join([piece async for piece in received])
+        assert rest.replace(b": still waiting\n\n", b"") == chunk("b") + DONE
+        (event,) = await gateway.settled(1)
+        assert (event.outcome, event.meters.completion_tokens) == ("completed", 3)

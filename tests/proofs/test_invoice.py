@@ -106,7 +106,7 @@ def scenarios() -> list[tuple[Use, AnyFault | None]]:
         NotJson(),
     ]
     faulty: list[tuple[Use, AnyFault | None]] = [(use, fault) for use in (json_chat, streamed_chat) for fault in moved]
-    broken: list[AnyFault] = [Cut(after_chunks=0), Cut(after_chunks=3), Cut(after_chunks=7)]
+    broken: list[AnyFault] = [Cut(after_chunks=chunks) for chunks in (0, 1, 2, 3, 7)]
     faulty += [(streamed_chat, fault) for fault in broken]
     faulty += [(use, fault) for use in (json_chat, streamed_chat) for fault in (UsageMissing(), UsageZero())]
     faulty += [(response, Cut(after_chunks=6)), (abandoned, Stall(after_chunks=4))]
