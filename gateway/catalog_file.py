@@ -8,35 +8,23 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    ValidationError,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from gateway.catalog import (
     ApiKey,
     Backend,
-    Budget,
     CallerToken,
     Catalog,
     Deployment,
-    Limits,
     ManagedIdentity,
     Member,
-    Period,
-    Quota,
     Subscription,
     UpstreamAuth,
 )
+from gateway.entitlement import Entitlement, Name, Section, check_name, problem
 from gateway.usage import DeploymentType
 
 SETTING = "setting:"
@@ -80,29 +68,14 @@ def _key_hash(value: object) -> bytes:
     return bytes.fromhex(digest)
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def _name(value: str) -> str:
-    if not NAME.fullmatch(value):
-        raise ValueError("a name has 1 to 64 letters, digits, dots, dashes, underscores; the first a letter or digit")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
 KeyHashes = list[Annotated[bytes, BeforeValidator(_key_hash)]]
 
 
-class _Section(BaseModel):
-    # Strict: a limit of "5" or true is a slip, and must not pass for a number.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _ApiKeyAuth(_Section):
+class _ApiKeyAuth(Section):
     api_key: Annotated[str, AfterValidator(_setting_reference)]
 
 
-class _Backend(_Section):
+class _Backend(Section):
     endpoint: Annotated[str, AfterValidator(_endpoint)]
     kind: Literal["ptu", "paygo"] = "paygo"
     deployment_type: DeploymentType | None = None
@@ -110,49 +83,24 @@ class _Backend(_Section):
     auth: object = "managed-identity"
 
 
-class _Member(_Section):
+class _Member(Section):
     backend: str
     deployment: Name | None = None
     priority: Annotated[int, Field(ge=0)] = 1
     weight: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1
 
 
-class _Deployment(_Section):
+class _Deployment(Section):
     model: Annotated[str, Field(min_length=1, max_length=128)]
     pool: Annotated[list[_Member], Field(min_length=1)]
 
 
-class _Limits(_Section):
-    requests_per_minute: PositiveInt | None = None
-    tokens_per_minute: PositiveInt | None = None
-    concurrent: PositiveInt | None = None
+class _Subscription(Entitlement):
+    key_hashes: KeyHashes = Field(default_factory=list)
 
 
-class _Quota(_Section):
-    tokens: PositiveInt
-    per: Period
-
-
-class _Budget(_Section):
-    amount: Annotated[Decimal, Field(gt=0, strict=False)]
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
-    per: Period
-    hard: bool = False
-
-
-class _Subscription(_Section):
-    key_hashes: KeyHashes = []
-    identities: list[Annotated[str, Field(pattern=r"^(azp|oid|group|role):[^\s:][^\s]{0,127}$")]] = []
-    may_choose_backend: bool = False
-    cost_centre: Annotated[str, Field(max_length=64)] = ""
-    deployments: list[str] | None = None
-    limits: _Limits = _Limits()
-    quota: _Quota | None = None
-    budget: _Budget | None = None
-
-
-class _Operators(_Section):
-    key_hashes: KeyHashes = []
+class _Operators(Section):
+    key_hashes: KeyHashes = Field(default_factory=list)
 
 
 def load_catalog(source: str, setting: Callable[[str], str | None]) -> Catalog:
@@ -220,14 +168,14 @@ class _Reader:
             raise CatalogError(self.source, self.problems)
         return Catalog(backends, deployments, subscriptions, tuple(operators.key_hashes))
 
-    def _parts[Part: _Section](self, section: str, model: type[Part]) -> Iterator[tuple[str, Part]]:
+    def _parts[Part: Section](self, section: str, model: type[Part]) -> Iterator[tuple[str, Part]]:
         content = self.content.get(section, {})
         if not isinstance(content, dict):
             self.problems.append(f"{section}: must be a table of names")
             return
         for name, value in content.items():
             try:
-                _name(name)
+                check_name(name)
             except ValueError as error:
                 self.problems.append(f"{section}.{name}: {error}")
             part = self._one(f"{section}.{name}", model, value)
@@ -238,11 +186,11 @@ class _Reader:
         content = self.content.get(section)
         return content if isinstance(content, dict) else ()
 
-    def _one[Part: _Section](self, path: str, model: type[Part], value: object) -> Part | None:
+    def _one[Part: Section](self, path: str, model: type[Part], value: object) -> Part | None:
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            self.problems += [_problem(path, details) for details in error.errors(include_url=False)]
+            self.problems += [problem(path, details) for details in error.errors(include_url=False)]
             return None
 
     def _backend(self, name: str, part: _Backend) -> Backend:
@@ -289,20 +237,11 @@ class _Reader:
         return Deployment(name, part.model, tuple(tuple(tiers[priority]) for priority in sorted(tiers)))
 
     def _subscription(self, name: str, part: _Subscription) -> Subscription:
-        for deployment in part.deployments or ():
-            if deployment not in self._names("deployments"):
-                self.problems.append(f"subscriptions.{name}.deployments: no deployment {deployment!r}")
-        return Subscription(
-            name=name,
-            key_digests=tuple(part.key_hashes),
-            cost_centre=part.cost_centre,
-            deployments=None if part.deployments is None else frozenset(part.deployments),
-            limits=Limits(**part.limits.model_dump()),
-            quota=Quota(**part.quota.model_dump()) if part.quota else None,
-            budget=Budget(**part.budget.model_dump()) if part.budget else None,
-            identities=tuple(part.identities),
-            may_choose_backend=part.may_choose_backend,
-        )
+        self.problems += [
+            f"subscriptions.{name}.deployments: no deployment {deployment!r}"
+            for deployment in part.unknown_deployments(self._names("deployments"))
+        ]
+        return part.subscription(name, tuple(part.key_hashes))
 
     def _check_keys(self, subscriptions: Mapping[str, Subscription], operators: _Operators) -> None:
         holders = dict.fromkeys(operators.key_hashes, "operators")
@@ -316,12 +255,3 @@ class _Reader:
             for identity in subscription.identities:
                 if members.setdefault(identity, name) != name:
                     self.problems.append(f"subscriptions.{name}.identities: {members[identity]} lists {identity}, too")
-
-
-def _problem(path: str, details: Any) -> str:
-    place = ".".join([path, *(str(step) for step in details["loc"])])
-    return f"{place}: {_SAID.get(details['type']) or details['msg'].removeprefix('Value error, ')}"
-
-
-_SAID = {"extra_forbidden": "unknown key", "missing": "is missing", "model_type": "must be a table of keys"}
-"""Plainer words for some of pydantic's kinds of error."""

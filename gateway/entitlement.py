@@ -1,0 +1,90 @@
+"""What a subscription may do, as it is written: in the catalog, in a row of the table, in a request to the gateway.
+
+One model reads all three, so that what is refused in one place is not taken in another. An unknown key is an error: a
+limit with a spelling mistake must not become no limit.
+"""
+
+import re
+from collections.abc import Container
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
+
+from gateway.catalog import Budget, Limits, Period, Quota, Subscription
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_name(value: str) -> str:
+    """Return the name of a backend, deployment or subscription. Raises ValueError where it is none."""
+    if not NAME.fullmatch(value):
+        raise ValueError("a name has 1 to 64 letters, digits, dots, dashes, underscores; the first a letter or digit")
+    return value
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+
+
+class Section(BaseModel):
+    """A table of keys. Strict: a limit of "5" or true is a slip, and must not pass for a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class LimitsSection(Section):
+    requests_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
+    concurrent: PositiveInt | None = None
+
+
+class QuotaSection(Section):
+    tokens: PositiveInt
+    per: Period
+
+
+class BudgetSection(Section):
+    amount: Annotated[Decimal, Field(gt=0, strict=False)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    per: Period
+    hard: bool = False
+
+
+class Entitlement(Section):
+    """A subscription's fields but for its name and keys. `deployments` None: all."""
+
+    identities: list[Annotated[str, Field(pattern=r"^(azp|oid|group|role):[^\s:][^\s]{0,127}$")]] = []
+    may_choose_backend: bool = False
+    cost_centre: Annotated[str, Field(max_length=64)] = ""
+    deployments: list[str] | None = None
+    limits: LimitsSection = LimitsSection()
+    quota: QuotaSection | None = None
+    budget: BudgetSection | None = None
+
+    def unknown_deployments(self, known: Container[str]) -> list[str]:
+        """Return the deployments that are named here and not known."""
+        return [name for name in self.deployments or () if name not in known]
+
+    def subscription(self, name: str, key_digests: tuple[bytes, ...]) -> Subscription:
+        """Return what the gateway works with. `key_digests` are SHA-256 of the subscription's keys."""
+        return Subscription(
+            name=name,
+            key_digests=key_digests,
+            cost_centre=self.cost_centre,
+            deployments=None if self.deployments is None else frozenset(self.deployments),
+            limits=Limits(**self.limits.model_dump()),
+            quota=Quota(**self.quota.model_dump()) if self.quota else None,
+            budget=Budget(**self.budget.model_dump()) if self.budget else None,
+            identities=tuple(self.identities),
+            may_choose_backend=self.may_choose_backend,
+        )
+
+
+def problem(path: str, details: Any) -> str:
+    """Return one of pydantic's errors as path and reason, in plain words."""
+    place = ".".join(step for step in (path, *(str(step) for step in details["loc"])) if step)
+    reason = _SAID.get(details["type"]) or details["msg"].removeprefix("Value error, ")
+    return f"{place}: {reason}" if place else str(reason)
+
+
+_SAID = {"extra_forbidden": "unknown key", "missing": "is missing", "model_type": "must be a table of keys"}
