@@ -26,12 +26,16 @@ class Attempt:
 
 
 class AttemptFailed(Exception):
-    """The next backend may do better. `answered`: the backend had begun to answer, and will bill the prompt."""
+    """The next backend may do better. `answered`: the backend had begun to answer, and will bill the prompt.
 
-    def __init__(self, kind: Kind, message: str, *, answered: bool = False) -> None:
+    `result` is the attempt in a word for `x-gateway-tried`: a status, or what came instead of one.
+    """
+
+    def __init__(self, kind: Kind, message: str, *, result: str, answered: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
+        self.result = result
         self.answered = answered
 
 

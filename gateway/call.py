@@ -14,8 +14,8 @@ from gateway.streaming import StreamReader
 class Call:
     """Per-request state; times are monotonic seconds.
 
-    `tried` grows with each attempt; `broken` has the numbers, from 1, of those that failed after their backend had
-    begun to answer; `answering` says that the caller has the head of its answer.
+    `tried` grows with each attempt and `results` with what became of it. `broken` has the numbers, from 1, of those that
+    failed after their backend had begun to answer; `answering` says that the caller has the head of its answer.
     """
 
     id: str
@@ -30,7 +30,9 @@ class Call:
     peek: Peek
     hide_usage: bool
     started: float
+    labels: dict[str, str] = field(default_factory=dict)
     tried: list[Member] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
     attempt: Attempt | None = None
     reader: StreamReader | None = None

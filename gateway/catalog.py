@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -62,6 +62,13 @@ class Deployment:
     name: str
     model: str
     tiers: tuple[tuple[Member, ...], ...]
+
+    def pinned(self, backend: str) -> "Deployment | None":
+        """Return this deployment with none but its members at that backend; None where there are none."""
+        tiers = tuple(
+            kept for tier in self.tiers if (kept := tuple(each for each in tier if each.backend.name == backend))
+        )
+        return replace(self, tiers=tiers) if tiers else None
 
 
 @dataclass(frozen=True, slots=True)

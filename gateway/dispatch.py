@@ -14,7 +14,7 @@ import msgspec
 
 from gateway import operations
 from gateway.answers import read_report
-from gateway.attempt import Attempt, AttemptFailed
+from gateway.attempt import Attempt, AttemptFailed, Kind
 from gateway.bodies import with_model
 from gateway.call import Call
 from gateway.catalog import ApiKey, CallerToken, Member
@@ -30,16 +30,23 @@ LONGEST_JSON = 256 * 1024 * 1024
 MISCONFIGURED_COOLDOWN = 30.0
 """Seconds for which a backend that refuses our credentials or does not know its deployment is left alone."""
 
+WAIT_SPREAD = 0.05
+"""Seconds over which calls that wait for one backend come back."""
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchRules:
-    """Seconds, but for `attempts`. No attempt starts after `deadline` seconds from the call's start."""
+    """Seconds, but for `attempts`. No attempt starts after `deadline` seconds from the call's start.
+
+    Where all backends are out, the first to come back within `wait` seconds is waited for, once.
+    """
 
     attempts: int
     first_byte: float
     deadline: float
+    wait: float
 
 
 class _ErrorBody(msgspec.Struct):
@@ -78,16 +85,26 @@ class Dispatcher:
         Raises NoBackend or UpstreamGarbage when there is none. Cancelled, it leaves no connection behind.
         """
         last: AttemptFailed | None = None
+        passed_over = list(call.tried)
+        waited = False
         while len(call.tried) < self._rules.attempts:
             now = self._clock.monotonic()
-            member = self._pool.choose(call.deployment, call.tried, now)
-            if member is None or (last is not None and now - call.started > self._rules.deadline):
+            if last is not None and now - call.started > self._rules.deadline:
                 break
+            member = self._pool.choose(call.deployment, passed_over, now)
+            if member is None:
+                if waited or not await self._recovered(call, now):
+                    break
+                waited = True
+                passed_over.clear()
+                continue
             call.tried.append(member)
+            passed_over.append(member)
             try:
                 call.attempt = await self._attempt(call, member)
             except AttemptFailed as failure:
                 last = failure
+                call.results.append(failure.result)
                 logger.warning("%s attempt %d at %s: %s", call.id, len(call.tried), member.backend.name, failure)
                 if failure.answered:
                     call.broken.append(len(call.tried))
@@ -95,9 +112,19 @@ class Dispatcher:
                 self._pool.undecided(member)
                 raise
             else:
+                call.results.append(str(call.attempt.answer.status))
                 call.first_byte_at = self._clock.monotonic()
                 return call.attempt
         raise self._all_out(call, last)
+
+    async def _recovered(self, call: Call, now: float) -> bool:
+        """Wait for a backend that comes back soon; return False at once where none does."""
+        wait = self._pool.earliest_recovery(call.deployment, now)
+        if not 0 < wait <= self._rules.wait or now + wait - call.started > self._rules.deadline:
+            return False
+        # A little later than the backend asked, and not all waiting calls at one moment.
+        await asyncio.sleep(wait + self._random() * WAIT_SPREAD)
+        return True
 
     async def reopen(self, call: Call) -> Attempt:
         """Return the next usable stream for a caller whose stream broke before it had any content; raises like open.
@@ -146,13 +173,15 @@ class Dispatcher:
             return "api-key", auth.value
         if isinstance(auth, CallerToken):
             if not call.caller.token:
-                raise AttemptFailed("failed", "the backend takes the caller's own Entra ID token, and none came")
+                raise AttemptFailed(
+                    "failed", "the backend takes the caller's own Entra ID token, and none came", result="no-token"
+                )
             return "authorization", f"Bearer {call.caller.token}"
         try:
             return "authorization", f"Bearer {await self._tokens.token()}"
         except TokenUnavailable as error:
             self._pool.undecided(member)
-            raise AttemptFailed("failed", "no access token for the backend could be had") from error
+            raise AttemptFailed("failed", "no access token for the backend could be had", result="no-token") from error
 
     async def _read(self, call: Call, member: Member, answer: Answer) -> Attempt:
         kind = _content_type(answer)
@@ -176,9 +205,11 @@ class Dispatcher:
         answered = answer is not None and answer.status < 400 and not isinstance(error, UpstreamNonsense)
         if isinstance(error, TimeoutError):
             message = f"no answer within {self._rules.first_byte:g} seconds"
-            return AttemptFailed("failed", message, answered=answered)
+            return AttemptFailed("failed", message, result="timeout", answered=answered)
         garbage = isinstance(error, UpstreamNonsense)
-        return AttemptFailed("garbage" if garbage else "failed", str(error), answered=answered)
+        kind: Kind = "garbage" if garbage else "failed"
+        result = "garbage" if garbage else "cut" if answer else "unreachable"
+        return AttemptFailed(kind, str(error), result=result, answered=answered)
 
     def _judge(self, member: Member, attempt: Attempt) -> None:
         """Note what the answer says of its backend. Raises AttemptFailed where another backend is to be asked."""
@@ -192,16 +223,16 @@ class Dispatcher:
         headers = _text_headers(attempt.answer)
         if status == 429:
             self._pool.throttled(member, headers, now, self._clock.now())
-            raise AttemptFailed("throttled", said)
+            raise AttemptFailed("throttled", said, result=str(status))
         if status in RETRIED:
             self._pool.failed(member, now)
             if "retry-after" in headers or "retry-after-ms" in headers:
                 self._pool.cool(member, cooldown(headers, self._clock.now(), 1), now)
-            raise AttemptFailed("failed", said)
+            raise AttemptFailed("failed", said, result=str(status))
         if self._misconfigured(member, status, code):
             logger.error("Backend %s, deployment %s: %s", member.backend.name, member.deployment, said)
             self._pool.cool(member, MISCONFIGURED_COOLDOWN, now)
-            raise AttemptFailed("failed", said)
+            raise AttemptFailed("failed", said, result=str(status))
         self._pool.answered(member, now)
 
     @staticmethod

@@ -1,5 +1,6 @@
 """From an HTTP request to a Call: what is asked for, whether it is allowed, and what of it goes upstream."""
 
+import re
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,19 @@ NOT_JSON = ("multipart/", "audio/", "image/", "application/octet-stream")
 """Content types that pass untouched; anything else is taken for JSON, as curl's default type with a JSON body is."""
 
 
+WORKLOAD = re.compile(rb"[\w .:/@-]{1,64}", re.ASCII)
+"""What `x-workload-id` may hold; it becomes a label of the usage event."""
+
+
+@dataclass(slots=True)
+class _Head:
+    """A request's headers, sorted: `upstream` goes to the backend, the rest is for the gateway."""
+
+    upstream: dict[str, str]
+    backend: str = ""
+    workload: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class BodyRules:
     """`limit` in bytes, `timeout` in seconds."""
@@ -63,11 +77,12 @@ class Intake:
         method: str = scope["method"]
         _check_method(method, target)
         subscription = caller.entitlement()
-        headers = self._headers(scope)
+        head = self._head(scope)
+        headers = head.upstream
         body = await read_body(receive, self._rules.limit, self._rules.timeout)
         json = not headers.get("content-type", "").lower().startswith(NOT_JSON)
         asked = peek(body) if json and (body or _needs_body(target)) else Peek()
-        deployment = self._deployment(target, asked, subscription)
+        deployment = _at_backend(self._deployment(target, asked, subscription), head.backend, subscription)
         query = quote(scope["query_string"], safe=QUERY_CHARACTERS)
         hide_usage = _must_ask_for_usage(target, asked, query)
         if hide_usage:
@@ -86,19 +101,26 @@ class Intake:
             body=body,
             peek=asked,
             hide_usage=hide_usage,
+            labels={"workload": head.workload} if head.workload else {},
             started=started,
         )
 
-    def _headers(self, scope: MutableMapping[str, Any]) -> dict[str, str]:
-        headers = {"user-agent": "tollgate"}
+    def _head(self, scope: MutableMapping[str, Any]) -> _Head:
+        head = _Head({"user-agent": "tollgate"})
         for name, value in scope["headers"]:
             if name in SENT_UPSTREAM:
-                headers[name.decode()] = value.decode("latin-1")
+                head.upstream[name.decode()] = value.decode("latin-1")
             elif name == b"content-length" and value.isdigit() and int(value[:19]) > self._rules.limit:
                 raise too_large(self._rules.limit)
             elif name == b"content-encoding" and value.lower() != b"identity":
                 raise EncodingNotSupported("A compressed request body is not taken; send it as it is.")
-        return headers
+            elif name == b"x-gateway-backend":
+                head.backend = value.decode("latin-1")
+            elif name == b"x-workload-id":
+                if not WORKLOAD.fullmatch(value):
+                    raise InvalidRequest("x-workload-id takes up to 64 letters, digits and any of ` .:/@_-`.")
+                head.workload = value.decode()
+        return head
 
     def _deployment(self, target: Target, asked: Peek, subscription: Subscription) -> Deployment:
         name = asked.model if target.deployment is None else target.deployment
@@ -113,6 +135,18 @@ class Intake:
                 param="model",
             )
         return deployment
+
+
+def _at_backend(deployment: Deployment, backend: str, subscription: Subscription) -> Deployment:
+    """Return the deployment at the backend that the caller names, or as it is where it names none."""
+    if not backend:
+        return deployment
+    if not subscription.may_choose_backend:
+        raise Forbidden(f"The subscription {subscription.name} may not choose a backend by x-gateway-backend.")
+    pinned = deployment.pinned(backend)
+    if pinned is None:
+        raise InvalidRequest(f"The deployment {deployment.name} is not served by the backend {backend[:64]}.")
+    return pinned
 
 
 def _check_method(method: str, target: Target) -> None:

@@ -116,6 +116,7 @@ class Meter:
             estimated=consumed.estimated,
             attempts=len(call.tried),
             meters=consumed.meters,
+            labels=call.labels,
             latency_ms=int((now - call.started) * 1000),
             first_token_ms=int((first - call.started) * 1000),
         )

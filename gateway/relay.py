@@ -38,6 +38,7 @@ NOT_PASSED_ON = frozenset(
         b"x-request-id",
         b"x-gateway-backend",
         b"x-gateway-attempts",
+        b"x-gateway-tried",
     }
 )
 
@@ -168,6 +169,9 @@ def own_headers(call: Call) -> Headers:
     headers = [(b"x-request-id", call.id.encode()), (b"x-gateway-attempts", str(len(call.tried)).encode())]
     if call.tried:
         headers.append((b"x-gateway-backend", call.member.backend.name.encode()))
+    if len(call.results) > 1:
+        tried = zip(call.tried, call.results, strict=False)
+        headers.append((b"x-gateway-tried", ", ".join(f"{each.backend.name}={what}" for each, what in tried).encode()))
     return headers
 
 

@@ -123,7 +123,12 @@ class _Builder:
             upstream,
             tokens=tokens,
             clock=self._clock,
-            rules=DispatchRules(settings.max_attempts, settings.first_byte_timeout_seconds, settings.deadline_seconds),
+            rules=DispatchRules(
+                attempts=settings.max_attempts,
+                first_byte=settings.first_byte_timeout_seconds,
+                deadline=settings.deadline_seconds,
+                wait=settings.recovery_wait_seconds,
+            ),
             random=random.random,
         )
         bodies = BodyRules(settings.max_body_bytes, settings.body_timeout_seconds)

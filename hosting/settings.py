@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEMO_CATALOG = Path(__file__).parent.parent / "local" / "demo" / "catalog.toml"
@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     idle_timeout_seconds: Seconds = Field(default=120.0, description="Silence inside an answer that counts as a stall.")
     heartbeat_seconds: Seconds = Field(
         default=20.0, description="Silence after which a stream's caller gets a comment."
+    )
+    recovery_wait_seconds: NonNegativeFloat = Field(
+        default=3.0, description="Where all backends are out, one that comes back within this is waited for."
     )
     deadline_seconds: Seconds = Field(default=230.0, description="No new attempt starts after it.")
     publish_timeout_seconds: Seconds = Field(default=10.0, description="For one acknowledgement of usage events.")

@@ -151,7 +151,7 @@ async def run_gateway(
         upstream,
         tokens=NoTokens(),
         clock=clock,
-        rules=DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30),
+        rules=DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30, wait=2),
         random=lambda: 0.5,
     )
     gateway = Gateway(

@@ -19,6 +19,7 @@ from local.simulator.faults import (
     Slow,
     Status,
 )
+from tests.gateway.conftest import key_hash
 
 HELLO: Any = [{"role": "user", "content": "The printer on floor three is on fire."}]
 THROTTLED = Status(status=429, headers={"retry-after-ms": "60000"})
@@ -182,3 +183,46 @@ async def test_no_connection_is_left_behind(gateway: Any) -> None:
             await client.post("/v1/chat/completions", json={"model": "gpt-4o", "messages": HELLO}, timeout=0.3)
     (event,) = await gateway.settled(1)
     assert (event.outcome, event.estimated, event.status) == ("client_closed", True, 499)
+
+
+async def test_a_recovery_that_is_near_is_waited_for(gateway: Any) -> None:
+    """When every backend throttles and the first comes back soon, the caller waits and has its answer."""
+    for name, milliseconds in (("first", "60000"), ("second", "400")):
+        await gateway.simulators[name].inject(Status(status=429, headers={"retry-after-ms": milliseconds}, times=1))
+    began = time.monotonic()
+    create = gateway.azure().chat.completions.with_raw_response.create
+    raw = await create(model="gpt-4o", messages=HELLO)
+    assert 0.4 <= time.monotonic() - began < 2
+    assert raw.headers["x-gateway-backend"] == "second"
+    assert raw.headers["x-gateway-attempts"] == "3"
+    assert raw.headers["x-gateway-tried"] == "first=429, second=429, second=200"
+
+
+async def test_a_caller_names_its_backend(gateway_with: Any) -> None:
+    """Where the subscription may, the named backend alone is asked; where it may not, that is said."""
+    subscriptions = {
+        "team-a": {"key_hashes": [key_hash("sk-team-a")], "may_choose_backend": True},
+        "team-b": {"key_hashes": [key_hash("sk-team-b")]},
+    }
+    second = {"x-gateway-backend": "second"}
+    async with gateway_with(subscriptions=subscriptions) as gateway:
+        assert await ask(gateway, extra_headers=second) == ("second", "1")
+        await gateway.simulators["second"].inject(Status(status=500, times=1))
+        with pytest.raises(openai.InternalServerError):
+            await ask(gateway, extra_headers=second)
+        assert not gateway.simulators["first"].requests
+        with pytest.raises(openai.BadRequestError, match="not served by the backend third"):
+            await ask(gateway, extra_headers={"x-gateway-backend": "third"})
+        create = gateway.azure(key="sk-team-b").chat.completions.create
+        with pytest.raises(openai.PermissionDeniedError, match="may not choose a backend"):
+            await create(model="gpt-4o", messages=HELLO, extra_headers=second)
+
+
+async def test_a_workload_is_a_label(gateway: Any) -> None:
+    """`x-workload-id` is on the usage event, and goes nowhere else; one that is no name is refused."""
+    await ask(gateway, extra_headers={"x-workload-id": "nightly import/7"})
+    (event,) = await gateway.settled(1)
+    assert event.labels == {"workload": "nightly import/7"}
+    assert b"x-workload-id" not in dict(gateway.simulators["first"].requests[-1].headers)
+    with pytest.raises(openai.BadRequestError, match="x-workload-id"):
+        await ask(gateway, extra_headers={"x-workload-id": "a;b"})
