@@ -5,9 +5,8 @@ Only SHA-256 digests of keys are kept. The digest is what is looked up, so the t
 about a key that somebody else holds.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gateway.catalog import Subscription
@@ -28,10 +27,14 @@ UNAUTHENTICATED = (
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`subscription` is None for an operator. `token` is the bearer token beside a key, for backends that take it."""
+    """`subscription` is None for an operator. `token` is the bearer token beside a key, for backends that take it.
+
+    `operator_key` names an operator's key by its place in the catalog, for the audit log.
+    """
 
     subscription: Subscription | None
     token: str = field(default="", repr=False)
+    operator_key: str = ""
 
     @property
     def operator(self) -> bool:
@@ -51,12 +54,15 @@ class Caller:
 class Directory(Protocol):
     """Knows who holds which key and which identity. Looking up is quick: what is far away is kept near for a while."""
 
-    async def holder(self, digest: bytes) -> Caller | None:
-        """Return whose key has this SHA-256."""
+    async def holder(self, key: bytes) -> Caller | None:
+        """Return whose key this is. Raises SubscriptionsUnavailable where that cannot be found out now."""
         ...
 
     async def member(self, identities: Sequence[str]) -> Caller | None:
-        """Return the subscription that lists the first of these identities that any lists (`azp:...`, `oid:...`)."""
+        """Return the subscription that lists the first of these identities that any lists (`azp:...`, `oid:...`).
+
+        Raises SubscriptionsUnavailable.
+        """
         ...
 
 
@@ -83,10 +89,10 @@ class Callers:
             raise Unauthenticated(UNAUTHENTICATED)
         if not key and self._tokens is not None and bearer.count(b".") == 2:
             return await self._by_token(self._tokens, bearer.decode("latin-1"))
-        caller = await self._directory.holder(hashlib.sha256(key or bearer).digest())
+        caller = await self._directory.holder(key or bearer)
         if caller is None:
             raise Unauthenticated(UNAUTHENTICATED)
-        return Caller(caller.subscription, bearer.decode("latin-1")) if key and bearer else caller
+        return replace(caller, token=bearer.decode("latin-1")) if key and bearer else caller
 
     async def _by_token(self, tokens: TokenReader, token: str) -> Caller:
         caller = await self._directory.member(await tokens.identities(token))
