@@ -93,6 +93,15 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class DeploymentLimits:
+    """What a subscription may take of one deployment, inside what it may take in all."""
+
+    limits: Limits = Limits()
+    quota: Quota | None = None
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """A consumer's entitlement. `deployments` None: all. `key_digests` are SHA-256 of its keys.
 
@@ -108,6 +117,7 @@ class Subscription:
     budget: Budget | None
     identities: tuple[str, ...] = ()
     may_choose_backend: bool = False
+    deployment_limits: Mapping[str, DeploymentLimits] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
-from gateway.catalog import Budget, Limits, Period, Quota, Subscription
+from gateway.catalog import Budget, DeploymentLimits, Limits, Period, Quota, Subscription
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -50,6 +50,16 @@ class BudgetSection(Section):
     hard: bool = False
 
 
+class DeploymentLimitsSection(LimitsSection):
+    """Limits, quota and budget for one deployment, side by side."""
+
+    quota: QuotaSection | None = None
+    budget: BudgetSection | None = None
+
+    def limits(self) -> DeploymentLimits:
+        return DeploymentLimits(_limits(self), _quota(self.quota), _budget(self.budget))
+
+
 class Entitlement(Section):
     """A subscription's fields but for its name and keys. `deployments` None: all."""
 
@@ -60,10 +70,11 @@ class Entitlement(Section):
     limits: LimitsSection = LimitsSection()
     quota: QuotaSection | None = None
     budget: BudgetSection | None = None
+    deployment_limits: dict[str, DeploymentLimitsSection] = {}
 
     def unknown_deployments(self, known: Container[str]) -> list[str]:
         """Return the deployments that are named here and not known."""
-        return [name for name in self.deployments or () if name not in known]
+        return [name for name in (*(self.deployments or ()), *self.deployment_limits) if name not in known]
 
     def subscription(self, name: str, key_digests: tuple[bytes, ...]) -> Subscription:
         """Return what the gateway works with. `key_digests` are SHA-256 of the subscription's keys."""
@@ -72,12 +83,25 @@ class Entitlement(Section):
             key_digests=key_digests,
             cost_centre=self.cost_centre,
             deployments=None if self.deployments is None else frozenset(self.deployments),
-            limits=Limits(**self.limits.model_dump()),
-            quota=Quota(**self.quota.model_dump()) if self.quota else None,
-            budget=Budget(**self.budget.model_dump()) if self.budget else None,
+            limits=_limits(self.limits),
+            quota=_quota(self.quota),
+            budget=_budget(self.budget),
             identities=tuple(self.identities),
             may_choose_backend=self.may_choose_backend,
+            deployment_limits={name: section.limits() for name, section in self.deployment_limits.items()},
         )
+
+
+def _limits(section: LimitsSection) -> Limits:
+    return Limits(section.requests_per_minute, section.tokens_per_minute, section.concurrent)
+
+
+def _quota(section: QuotaSection | None) -> Quota | None:
+    return Quota(section.tokens, section.per) if section else None
+
+
+def _budget(section: BudgetSection | None) -> Budget | None:
+    return Budget(section.amount, section.currency, section.per, section.hard) if section else None
 
 
 def problem(path: str, details: Any) -> str:
