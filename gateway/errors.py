@@ -5,11 +5,21 @@
     |- Forbidden            403  known, but not allowed this
     |- OperationNotFound    404  no such path
     |- DeploymentNotFound   404  no such deployment
+    |- ResponseNotFound     404  no such stored response, or somebody else's
     |- InvalidRequest       400  a body that cannot be understood
     |- MethodNotAllowed     405
     |- BodyTimeout          408  the body did not arrive in time
     |- BodyTooLarge         413  over the size limit
     |- EncodingNotSupported 415  a compressed body
+    |- SubscriptionNotFound 404  no such subscription
+    |- SubscriptionExists   409  the name is taken
+    |- SubscriptionReadOnly 409  the catalog holds it
+    |- IdentityTaken        409  another subscription lists the identity
+    |- SubscriptionChanged  412  changed since the reader's ETag
+    |- SubscriptionInvalid  422  fields that no subscription can have
+    |- SubscriptionUnreadable 500  a row that this version cannot read
+    |- SubscriptionsUnavailable 503  whose key it is cannot be found out now
+    |- TooManyLookups       503  too many keys are being looked up that nobody here has seen
     |- UpstreamGarbage      502  a backend answered with what is no answer
     `- NoBackend        429, 503  every backend is cooling down, tripped or already tried
 
@@ -57,6 +67,10 @@ class DeploymentNotFound(GatewayError):
     status, type, code = 404, "invalid_request_error", "DeploymentNotFound"
 
 
+class ResponseNotFound(GatewayError):
+    status, type, code = 404, "invalid_request_error", "response_not_found"
+
+
 class InvalidRequest(GatewayError):
     status, type, code = 400, "invalid_request_error", "invalid_request"
 
@@ -75,6 +89,48 @@ class BodyTooLarge(GatewayError):
 
 class EncodingNotSupported(GatewayError):
     status, type, code = 415, "invalid_request_error", "unsupported_content_encoding"
+
+
+class SubscriptionNotFound(GatewayError):
+    status, type, code = 404, "invalid_request_error", "subscription_not_found"
+
+
+class SubscriptionExists(GatewayError):
+    status, type, code = 409, "invalid_request_error", "subscription_exists"
+
+
+class SubscriptionReadOnly(GatewayError):
+    status, type, code = 409, "invalid_request_error", "subscription_read_only"
+
+
+class IdentityTaken(GatewayError):
+    status, type, code = 409, "invalid_request_error", "identity_taken"
+
+
+class SubscriptionChanged(GatewayError):
+    status, type, code = 412, "invalid_request_error", "subscription_changed"
+
+
+class SubscriptionInvalid(GatewayError):
+    status, type, code = 422, "invalid_request_error", "invalid_request"
+
+
+class SubscriptionUnreadable(GatewayError):
+    code = "subscription_unreadable"
+
+
+class SubscriptionsUnavailable(GatewayError):
+    status, code = 503, "storage_unavailable"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers=((b"retry-after", b"2"),))
+
+
+class TooManyLookups(GatewayError):
+    status, code = 503, "too_many_lookups"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers=((b"retry-after", b"1"),))
 
 
 class UpstreamGarbage(GatewayError):
