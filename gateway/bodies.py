@@ -19,6 +19,9 @@ class Peek(msgspec.Struct):
     model: str | None = None
     stream: bool | None = None
     stream_options: dict[str, msgspec.Raw] | None = None
+    previous_response_id: str | None = None
+    prompt_cache_key: str | None = None
+    background: bool | None = None
 
     @property
     def usage_asked(self) -> bool:

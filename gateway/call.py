@@ -6,6 +6,7 @@ from gateway.attempt import Attempt
 from gateway.bodies import Peek
 from gateway.callers import Caller
 from gateway.catalog import Deployment, Member, Subscription
+from gateway.home import Home
 from gateway.operations import Target
 from gateway.streaming import StreamReader
 
@@ -14,8 +15,9 @@ from gateway.streaming import StreamReader
 class Call:
     """Per-request state; times are monotonic seconds.
 
-    `tried` grows with each attempt and `results` with what became of it. `broken` has the numbers, from 1, of those that
-    failed after their backend had begun to answer; `answering` says that the caller has the head of its answer.
+    `tried` grows with each attempt and `results` with what became of it. `broken` has the numbers, from 1, of those
+    that failed after their backend had begun to answer; `answering` says that the caller has the head of its answer;
+    `stored` is set where the call is about a response that a backend keeps.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Call:
     peek: Peek
     hide_usage: bool
     started: float
+    stored: Home | None = None
     labels: dict[str, str] = field(default_factory=dict)
     tried: list[Member] = field(default_factory=list)
     results: list[str] = field(default_factory=list)

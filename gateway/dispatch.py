@@ -162,7 +162,7 @@ class Dispatcher:
         path = call.target.upstream.format(member.deployment)
         url = f"{member.backend.endpoint}{path}?{call.query}" if call.query else f"{member.backend.endpoint}{path}"
         body = call.body
-        if call.target.deployment is None and call.peek.model != member.deployment:
+        if call.target.deployment is None and call.peek.model not in {None, member.deployment}:
             body = with_model(body, member.deployment)
         name, value = await self._credential(call, member)
         return Request(call.method, url, {**call.headers, name: value}, body)

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway import operations
+from gateway.affinity import Affinity
 from gateway.bodies import Peek, Receive, peek, read_body, too_large, with_usage
 from gateway.call import Call
 from gateway.callers import Caller
@@ -18,8 +19,11 @@ from gateway.errors import (
     InvalidRequest,
     MethodNotAllowed,
     OperationNotFound,
+    ResponseNotFound,
 )
+from gateway.home import Home
 from gateway.operations import Target
+from gateway.resources import resources_in
 from seams.clock import Clock
 
 SENT_UPSTREAM = frozenset(
@@ -64,8 +68,9 @@ class BodyRules:
 
 
 class Intake:
-    def __init__(self, catalog: Catalog, clock: Clock, rules: BodyRules) -> None:
+    def __init__(self, catalog: Catalog, affinity: Affinity, clock: Clock, rules: BodyRules) -> None:
         self._catalog = catalog
+        self._affinity = affinity
         self._clock = clock
         self._rules = rules
 
@@ -82,7 +87,10 @@ class Intake:
         body = await read_body(receive, self._rules.limit, self._rules.timeout)
         json = not headers.get("content-type", "").lower().startswith(NOT_JSON)
         asked = peek(body) if json and (body or _needs_body(target)) else Peek()
-        deployment = _at_backend(self._deployment(target, asked, subscription), head.backend, subscription)
+        stored = await self._stored(target, subscription)
+        deployment = self._deployment(target, asked, subscription) if stored is None else self._kept_at(stored)
+        deployment = await self._at_home(deployment, target, asked, body, subscription)
+        deployment = _at_backend(deployment, head.backend, subscription)
         query = quote(scope["query_string"], safe=QUERY_CHARACTERS)
         hide_usage = _must_ask_for_usage(target, asked, query)
         if hide_usage:
@@ -101,6 +109,7 @@ class Intake:
             body=body,
             peek=asked,
             hide_usage=hide_usage,
+            stored=stored,
             labels={"workload": head.workload} if head.workload else {},
             started=started,
         )
@@ -121,6 +130,40 @@ class Intake:
                     raise InvalidRequest("x-workload-id takes up to 64 letters, digits and any of ` .:/@_-`.")
                 head.workload = value.decode()
         return head
+
+    async def _stored(self, target: Target, subscription: Subscription) -> Home | None:
+        """Return the home of the stored response that the path is about. Raises ResponseNotFound."""
+        response = operations.stored_response(target)
+        if response is None:
+            return None
+        home = await self._affinity.home(response)
+        if home is None or home.subscription != subscription.name:
+            raise ResponseNotFound(f"There is no response {response[:100]}.")
+        return home
+
+    def _kept_at(self, home: Home) -> Deployment:
+        deployment = self._catalog.deployments.get(home.deployment)
+        pinned = deployment.pinned(home.backend) if deployment is not None else None
+        if pinned is None:
+            raise ResponseNotFound(f"The backend {home.backend}, which keeps the response, serves it no more.")
+        return pinned
+
+    async def _at_home(
+        self, deployment: Deployment, target: Target, asked: Peek, body: bytes, subscription: Subscription
+    ) -> Deployment:
+        """Return the deployment at the one backend that can go on with what the request continues, if any."""
+        if target.operation != operations.RESPONSES:
+            return deployment
+        if asked.previous_response_id:
+            home = await self._affinity.home(asked.previous_response_id)
+            if home is not None and home.subscription != subscription.name:
+                raise ResponseNotFound(f"There is no response {asked.previous_response_id[:100]}.")
+            return (home and deployment.pinned(home.backend)) or deployment
+        for item in resources_in(body):
+            home = await self._affinity.home(item)
+            if home is not None and home.subscription == subscription.name:
+                return deployment.pinned(home.backend) or deployment
+        return deployment
 
     def _deployment(self, target: Target, asked: Peek, subscription: Subscription) -> Deployment:
         name = asked.model if target.deployment is None else target.deployment
@@ -152,11 +195,13 @@ def _at_backend(deployment: Deployment, backend: str, subscription: Subscription
 def _check_method(method: str, target: Target) -> None:
     if method != "POST" and target.operation in operations.METERED:
         raise MethodNotAllowed(f"{target.operation} is called with POST.", headers=((b"allow", b"POST"),))
-    if method != "POST" and target.deployment is None:
+    if method != "POST" and target.deployment is None and operations.stored_response(target) is None:
         raise OperationNotFound(f"There is no operation {method} {target.operation[:200]}.")
 
 
 def _needs_body(target: Target) -> bool:
+    if operations.stored_response(target) is not None:
+        return False
     return target.deployment is None or target.operation in operations.METERED
 
 

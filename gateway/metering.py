@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
+import msgspec
+
 from gateway import operations
 from gateway.answers import AnswerReport, split_version
 from gateway.call import Call
@@ -40,6 +42,7 @@ class Meter:
         if outcome is not None and call.tried:
             consumed = await self._consumed(call, outcome)
             events.append(self._event(call, call.member, outcome, consumed))
+            events += self._fetched(call)
         if len(events) == 1:
             await self._publisher.publish(events[0])
         elif events:
@@ -66,17 +69,31 @@ class Meter:
             # attempts cost is in their own events.
             waiting = len(call.tried) not in call.broken and outcome == "client_closed"
             return await self._estimate(call, {}) if waiting else _Consumed()
-        if attempt.answer.status >= 400:
+        if attempt.answer.status >= 400 or call.stored is not None:
             return _Consumed()
         report = attempt.report if reader is None else reader.report
         if report is not None and report.usage is not None:
             return _reported(report, report.usage)
-        if call.target.operation not in operations.METERED:
+        if call.target.operation not in operations.METERED or call.peek.background:
             return _Consumed()
         if reader is not None:
             return await self._estimate(call, reader.delivered_text(), reader.model)
         texts = texts_of(call.target.operation, attempt.body or b"")
         return await self._estimate(call, texts, report.model if report else "")
+
+    def _fetched(self, call: Call) -> list[UsageEvent]:
+        """Return the bill of a background response that is fetched when it is done; each fetch makes the same one.
+
+        Marked as replayed it is looked for in the ledger first, so that it counts once however often it is fetched.
+        """
+        attempt, stored = call.attempt, call.stored
+        if stored is None or not stored.background or attempt is None or attempt.report is None:
+            return []
+        if attempt.report.usage is None or attempt.answer.status >= 400:
+            return []
+        event = self._event(call, call.member, "completed", _reported(attempt.report, attempt.report.usage))
+        response = call.target.operation.split("/")[1]
+        return [msgspec.structs.replace(event, id=response, parent=call.id, operation="responses", replayed=True)]
 
     async def _estimate(self, call: Call, texts: dict[str, str], model: str = "") -> _Consumed:
         name = model or call.deployment.model

@@ -26,6 +26,9 @@ MODELS: Final = "models"
 INCLUDES_USAGE: Final = frozenset({CHAT, COMPLETIONS})
 """Operations whose streams carry usage only where `stream_options.include_usage` asks for it."""
 
+STORED: Final = "responses/"
+"""What is asked of a response that a backend keeps: GET and DELETE of it, POST cancel, GET input_items."""
+
 METERED: Final = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
 """Operations whose JSON answers carry usage."""
 
@@ -85,3 +88,10 @@ def includes_usage(upstream: str, api_version: str) -> bool:
     Source: Azure OpenAI's API version lifecycle; older versions answer 400 to the unknown argument.
     """
     return upstream.startswith("/openai/v1/") or api_version[:10] >= "2024-08-01"
+
+
+def stored_response(target: Target) -> str | None:
+    """Return the id of the stored response that a path is about, or None."""
+    if target.deployment is not None or not target.operation.startswith(STORED):
+        return None
+    return target.operation.split("/")[1]

@@ -62,8 +62,10 @@ class StreamRules:
 
 
 class Relay:
-    def __init__(self, rules: StreamRules) -> None:
+    def __init__(self, rules: StreamRules, learn: Callable[[Call], None]) -> None:
+        """Take `learn`, which is told of each answer before the caller can have seen all of it."""
         self._rules = rules
+        self._learn = learn
         self._beat = min(rules.heartbeat, rules.idle)
 
     async def pass_on(self, call: Call, attempt: Attempt, send: Send, watch: DepartureWatch) -> Outcome:
@@ -81,6 +83,7 @@ class Relay:
 
     async def _whole(self, call: Call, attempt: Attempt, body: bytes, send: Send, watch: DepartureWatch) -> None:
         watch.stop()
+        self._learn(call)
         headers = answer_headers(call, attempt.answer.headers)
         headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": attempt.answer.status, "headers": headers})
@@ -92,7 +95,7 @@ class Relay:
             headers = answer_headers(call, attempt.answer.headers)
             await send({"type": "http.response.start", "status": attempt.answer.status, "headers": headers})
             call.answering = True
-        fault = await self._pump(attempt, reader, send) or _unmarked_end(call, reader)
+        fault = await self._pump(call, attempt, reader, send) or _unmarked_end(call, reader)
         if fault and reader is not None and not any(reader.delivered_text().values()):
             raise StreamBroken(fault)
         watch.stop()
@@ -101,7 +104,7 @@ class Relay:
         await self._finish(attempt, send)
         return "upstream_error" if reader is not None and reader.failed else "completed"
 
-    async def _pump(self, attempt: Attempt, reader: StreamReader | None, send: Send) -> str:
+    async def _pump(self, call: Call, attempt: Attempt, reader: StreamReader | None, send: Send) -> str:
         """Pass bytes on until their end is marked or they end; return what went wrong with the backend, or nothing."""
         time = asyncio.get_running_loop().time
         data: bytes | None = attempt.first
@@ -111,6 +114,8 @@ class Relay:
                 async with asyncio.timeout(self._beat) as limit:
                     while data := await attempt.answer.chunk() if data is None else data:
                         block, data = data if reader is None else reader.feed(data), None
+                        if reader is not None and reader.ended:
+                            self._learn(call)
                         if block:
                             limit.reschedule(time() + self._rules.idle)
                             sending = True

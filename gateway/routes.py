@@ -11,6 +11,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from gateway import operations
+from gateway.affinity import Affinity
 from gateway.attempt import StreamBroken
 from gateway.bodies import Receive
 from gateway.call import Call
@@ -38,7 +39,15 @@ class Gateway:
     """Every path that begins with one of operations.PREFIXES is its own."""
 
     def __init__(
-        self, catalog: Catalog, callers: Callers, *, intake: Intake, dispatcher: Dispatcher, relay: Relay, meter: Meter
+        self,
+        catalog: Catalog,
+        callers: Callers,
+        *,
+        intake: Intake,
+        dispatcher: Dispatcher,
+        relay: Relay,
+        meter: Meter,
+        affinity: Affinity,
     ) -> None:
         self._catalog = catalog
         self._callers = callers
@@ -46,6 +55,7 @@ class Gateway:
         self._dispatcher = dispatcher
         self._relay = relay
         self._meter = meter
+        self._affinity = affinity
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call_id = scope.get(INVOCATION_ID) or os.urandom(16).hex()
@@ -82,6 +92,7 @@ class Gateway:
             with contextlib.suppress(RuntimeError):
                 await refuse(send, GatewayError(f"The gateway failed. Request id: {call.id}."), own_headers(call))
         await self._meter.settle(call, outcome)
+        await self._affinity.save(call)
 
     async def _answer(self, call: Call, send: Send, watch: DepartureWatch) -> Outcome:
         attempt = await self._dispatcher.open(call)

@@ -13,6 +13,7 @@ import msgspec
 from gateway import operations
 from gateway.answers import AnswerReport, read_report
 from gateway.bodies import NOT_JSON
+from gateway.resources import made_in
 
 LONGEST_EVENT = 32 * 1024 * 1024
 """Bytes that may come without the end of an event (a picture in base64 is large)."""
@@ -59,8 +60,9 @@ _envelope = msgspec.json.Decoder(_Envelope).decode
 class StreamReader:
     """Reads one stream. `hide_usage`: the caller did not ask for the usage chunk that the gateway asked for.
 
-    After each `feed`: `ended`, the last event came; `failed`, the backend sent an error event; `malformed`, what came
-    is no stream of JSON events, and what `feed` returned stops before it.
+    `resources` are the ids of what the stream made. After each `feed`: `ended`, the last event came; `failed`, the
+    backend sent an error event; `malformed`, what came is no stream of JSON events, and what `feed` returned stops
+    before it.
     """
 
     hide_usage: bool
@@ -69,6 +71,7 @@ class StreamReader:
     ended: bool = False
     failed: bool = False
     malformed: bool = False
+    resources: list[str] = field(default_factory=list)
     _held: bytes = b""
     _delivered: list[bytes] = field(default_factory=list)
     _delivered_size: int = 0
@@ -170,6 +173,8 @@ class StreamReader:
 
     def _note_object(self, payload: bytes) -> bool:
         envelope = _envelope(payload)
+        if envelope.type.startswith("response."):
+            self.resources += [each for each in made_in(payload) if each not in self.resources]
         if envelope.type in FINAL_TYPES:
             self.ended = True
             self.failed = envelope.type == "response.failed"

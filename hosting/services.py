@@ -16,6 +16,7 @@ from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.statements import Statements
+from gateway.affinity import Affinity
 from gateway.breaker import BreakerRules
 from gateway.callers import Callers
 from gateway.catalog import Catalog, ManagedIdentity
@@ -98,7 +99,8 @@ class _Builder:
         self._closing.callback(counter.close)
         callers = Callers(CatalogDirectory(catalog))
         prices = Prices()
-        gateway = self._gateway(catalog, callers, Meter(counter, UsagePublisher(stream), self._clock))
+        meter = Meter(counter, UsagePublisher(stream), self._clock)
+        gateway = self._gateway(catalog, callers, meter, Affinity(seams.tables))
         return Services(
             settings=settings,
             catalog=catalog,
@@ -111,7 +113,7 @@ class _Builder:
             closing=self._closing,
         )
 
-    def _gateway(self, catalog: Catalog, callers: Callers, meter: Meter) -> Gateway:
+    def _gateway(self, catalog: Catalog, callers: Callers, meter: Meter, affinity: Affinity) -> Gateway:
         settings = self._settings
         upstream = AiohttpUpstream(settings.connect_timeout_seconds)
         tokens = self._tokens(catalog)
@@ -135,10 +137,11 @@ class _Builder:
         return Gateway(
             catalog,
             callers,
-            intake=Intake(catalog, self._clock, bodies),
+            intake=Intake(catalog, affinity, self._clock, bodies),
             dispatcher=dispatcher,
-            relay=Relay(StreamRules(settings.idle_timeout_seconds, settings.heartbeat_seconds)),
+            relay=Relay(StreamRules(settings.idle_timeout_seconds, settings.heartbeat_seconds), affinity.learn),
             meter=meter,
+            affinity=affinity,
         )
 
     def _tokens(self, catalog: Catalog) -> TokenSource:

@@ -13,6 +13,7 @@ import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 from gateway import usage
+from gateway.affinity import Affinity
 from gateway.answers import split_version
 from gateway.breaker import BreakerRules
 from gateway.callers import Callers
@@ -32,6 +33,7 @@ from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings, Deployment
 from local.simulator.tokens import Tokenizers
 from seams.clock import SystemClock
+from seams.tables import Table, Tables, TableUnavailable
 from tests.served import served
 
 KEY = "sk-team-a"
@@ -137,9 +139,11 @@ async def run_gateway(
     timeouts: Timeouts | None = None,
     body_limit: int = 1_000_000,
     random: bool = False,
+    tables: Tables | None = None,
 ) -> AsyncIterator[RunningGateway]:
-    """Serve a gateway on a free loopback port, in this event loop."""
+    """Serve a gateway on a free loopback port, in this event loop; `tables` may be another gateway's, too."""
     timeouts = timeouts or Timeouts()
+    affinity = Affinity(tables or NoTables())
     parsed = load_catalog(json.dumps(catalog or catalog_of(simulators)), {"UPSTREAM_KEY": UPSTREAM_KEY}.get)
     clock = SystemClock()
     stream = RecordingStream()
@@ -157,10 +161,11 @@ async def run_gateway(
     gateway = Gateway(
         parsed,
         Callers(CatalogDirectory(parsed)),
-        intake=Intake(parsed, clock, BodyRules(body_limit, timeouts.body)),
+        intake=Intake(parsed, affinity, clock, BodyRules(body_limit, timeouts.body)),
         dispatcher=dispatcher,
-        relay=Relay(StreamRules(timeouts.idle, timeouts.heartbeat)),
+        relay=Relay(StreamRules(timeouts.idle, timeouts.heartbeat), affinity.learn),
         meter=meter,
+        affinity=affinity,
     )
     try:
         async with served(gateway) as url:
@@ -173,6 +178,16 @@ async def run_gateway(
     finally:
         await meter.close()
         await upstream.close()
+
+
+class NoTables:
+    """Storage that is out of reach."""
+
+    async def table(self, name: str) -> Table:
+        raise TableUnavailable(f"no table {name} here")
+
+    async def close(self) -> None:
+        return
 
 
 class NoTokens:
@@ -226,12 +241,13 @@ def gateway_with(simulators: dict[str, Simulator], counter: TokenCounter) -> Any
         idle: float = 20,
         body: float = 20,
         heartbeat: float = 20,
+        tables: Tables | None = None,
         **sections: Any,
     ) -> Any:
         catalog = catalog_of(simulators, **sections)
         if "deployments" in sections:
             catalog["subscriptions"].pop("team-b")
         timeouts = Timeouts(first_byte, idle, body, heartbeat)
-        return run_gateway(simulators, counter, catalog=catalog, timeouts=timeouts, random=random)
+        return run_gateway(simulators, counter, catalog=catalog, timeouts=timeouts, random=random, tables=tables)
 
     return run
