@@ -16,8 +16,9 @@ class Call:
     """Per-request state; times are monotonic seconds.
 
     `tried` grows with each attempt and `results` with what became of it. `broken` has the numbers, from 1, of those
-    that failed after their backend had begun to answer; `answering` says that the caller has the head of its answer;
-    `stored` is set where the call is about a response that a backend keeps.
+    that failed after their backend had begun to answer; `answering` says that the caller has the head of its answer.
+    `prompt` is the same for calls whose prompts begin alike, see `gateway.choice`; `stored` is set where the call is
+    about a response that a backend keeps.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Call:
     peek: Peek
     hide_usage: bool
     started: float
+    prompt: bytes = b""
     stored: Home | None = None
     labels: dict[str, str] = field(default_factory=dict)
     tried: list[Member] = field(default_factory=list)

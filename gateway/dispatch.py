@@ -91,7 +91,7 @@ class Dispatcher:
             now = self._clock.monotonic()
             if last is not None and now - call.started > self._rules.deadline:
                 break
-            member = self._pool.choose(call.deployment, passed_over, now)
+            member = self._pool.choose(call.deployment, passed_over, now, call.prompt)
             if member is None:
                 if waited or not await self._recovered(call, now):
                     break
@@ -103,12 +103,14 @@ class Dispatcher:
             try:
                 call.attempt = await self._attempt(call, member)
             except AttemptFailed as failure:
+                self._pool.released(member)
                 last = failure
                 call.results.append(failure.result)
                 logger.warning("%s attempt %d at %s: %s", call.id, len(call.tried), member.backend.name, failure)
                 if failure.answered:
                     call.broken.append(len(call.tried))
             except BaseException:
+                self._pool.released(member)
                 self._pool.undecided(member)
                 raise
             else:
@@ -116,6 +118,11 @@ class Dispatcher:
                 call.first_byte_at = self._clock.monotonic()
                 return call.attempt
         raise self._all_out(call, last)
+
+    def done(self, call: Call) -> None:
+        """Note that a call's answer has been passed on, or given up."""
+        if call.attempt is not None:
+            self._pool.released(call.attempt.member)
 
     async def _recovered(self, call: Call, now: float) -> bool:
         """Wait for a backend that comes back soon; return False at once where none does."""
@@ -133,6 +140,7 @@ class Dispatcher:
         """
         self._pool.failed(call.member, self._clock.monotonic())
         call.broken.append(len(call.tried))
+        self.done(call)
         call.attempt = None
         attempt = await self.open(call)
         if not attempt.streamed or attempt.answer.status >= 400:

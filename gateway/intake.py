@@ -46,6 +46,10 @@ NOT_JSON = ("multipart/", "audio/", "image/", "application/octet-stream")
 """Content types that pass untouched; anything else is taken for JSON, as curl's default type with a JSON body is."""
 
 
+CACHEABLE_BYTES = 4096
+BEGINNING_BYTES = 2048
+"""Of a prompt's JSON: what is as long as a cacheable prompt, and how much of it tells prompts apart."""
+
 WORKLOAD = re.compile(rb"[\w .:/@-]{1,64}", re.ASCII)
 """What `x-workload-id` may hold; it becomes a label of the usage event."""
 
@@ -109,6 +113,7 @@ class Intake:
             body=body,
             peek=asked,
             hide_usage=hide_usage,
+            prompt=_beginning(subscription, asked, body),
             stored=stored,
             labels={"workload": head.workload} if head.workload else {},
             started=started,
@@ -197,6 +202,19 @@ def _check_method(method: str, target: Target) -> None:
         raise MethodNotAllowed(f"{target.operation} is called with POST.", headers=((b"allow", b"POST"),))
     if method != "POST" and target.deployment is None and operations.stored_response(target) is None:
         raise OperationNotFound(f"There is no operation {method} {target.operation[:200]}.")
+
+
+def _beginning(subscription: Subscription, asked: Peek, body: bytes) -> bytes:
+    """Return what calls have in common whose prompts may share a backend's cache; empty for short prompts.
+
+    Azure caches prompts from 1,024 tokens on, by their beginning; `prompt_cache_key` says what belongs together.
+    """
+    if asked.prompt_cache_key:
+        return f"{subscription.name}\n{asked.prompt_cache_key}".encode()
+    if len(body) < CACHEABLE_BYTES:
+        return b""
+    start = max(body.find(b'"messages"'), body.find(b'"input"'), 0)
+    return subscription.name.encode() + body[start : start + BEGINNING_BYTES]
 
 
 def _needs_body(target: Target) -> bool:

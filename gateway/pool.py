@@ -1,4 +1,4 @@
-"""Which backend serves: the first tier with a member that may be used, and inside it by weight.
+"""Which backend serves: the first tier with a member that may be used, and inside it as `gateway.choice` says.
 
 A member may be used while it is not cooling down, its backend's breaker lets traffic through, and this call has not
 tried it. Cooldowns belong to a deployment of a backend, as Azure's limits do; breakers to the backend.
@@ -9,6 +9,7 @@ from datetime import datetime
 
 from gateway.breaker import Breaker, BreakerRules
 from gateway.catalog import Deployment, Member
+from gateway.choice import choose_member
 from gateway.cooldown import cooldown
 
 
@@ -23,16 +24,27 @@ class Pool:
         self._breakers: dict[str, Breaker] = {}
         self._cooling: dict[tuple[str, str], float] = {}
         self._throttled: dict[tuple[str, str], int] = {}
+        self._loads: dict[Member, int] = {}
 
-    def choose(self, deployment: Deployment, tried: Collection[Member], now: float) -> Member | None:
-        """Return the member to try next and count it as tried by its breaker; None where all are out."""
+    def choose(
+        self, deployment: Deployment, tried: Collection[Member], now: float, prompt: bytes = b""
+    ) -> Member | None:
+        """Return the member to try next, None where all are out; see `choose_member` for `prompt`.
+
+        It counts as tried by its breaker, and as under way until it is released.
+        """
         for tier in deployment.tiers:
             usable = [member for member in tier if member not in tried and self._recovery(member, now) <= now]
             if usable:
-                member = usable[0] if len(usable) == 1 else self._by_weight(usable)
+                member = choose_member(usable, self._loads, prompt, self._random)
+                self._loads[member] = self._loads.get(member, 0) + 1
                 self._breaker(member).admit(now, self._longest_attempt)
                 return member
         return None
+
+    def released(self, member: Member) -> None:
+        """Note that a call is under way no more at a member that was chosen for it."""
+        self._loads[member] -= 1
 
     def earliest_recovery(self, deployment: Deployment, now: float) -> float:
         """Return seconds until the first member may be used again; 0 where one may be used now."""
@@ -79,14 +91,6 @@ class Pool:
         if breaker is None:
             breaker = self._breakers[member.backend.name] = Breaker(self._rules)
         return breaker
-
-    def _by_weight(self, members: list[Member]) -> Member:
-        point = self._random() * sum(member.weight for member in members)
-        for member in members:
-            point -= member.weight
-            if point < 0:
-                return member
-        return members[-1]
 
 
 def _key(member: Member) -> tuple[str, str]:

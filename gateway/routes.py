@@ -91,6 +91,8 @@ class Gateway:
             # Where the answer has begun, its server refuses a second start, and the caller sees it cut.
             with contextlib.suppress(RuntimeError):
                 await refuse(send, GatewayError(f"The gateway failed. Request id: {call.id}."), own_headers(call))
+        finally:
+            self._dispatcher.done(call)
         await self._meter.settle(call, outcome)
         await self._affinity.save(call)
 

@@ -226,3 +226,27 @@ async def test_a_workload_is_a_label(gateway: Any) -> None:
     assert b"x-workload-id" not in dict(gateway.simulators["first"].requests[-1].headers)
     with pytest.raises(openai.BadRequestError, match="x-workload-id"):
         await ask(gateway, extra_headers={"x-workload-id": "a;b"})
+
+
+async def test_a_long_prompt_stays_with_its_backend(gateway_with: Any) -> None:
+    """A prompt long enough to be cached goes to one backend each time; short ones are shared."""
+    pool = [{"backend": "first"}, {"backend": "second"}]
+    long: Any = [{"role": "user", "content": f"{'The printer is on fire. ' * 300}"}]
+    async with gateway_with(deployments={"gpt-4o": {"model": "gpt-4o", "pool": pool}}, random=True) as gateway:
+        create = gateway.azure().chat.completions.with_raw_response.create
+        homes = [(await create(model="gpt-4o", messages=long)).headers["x-gateway-backend"] for _ in range(6)]
+        assert len(set(homes)) == 1
+        assert len({(await ask(gateway))[0] for _ in range(20)}) == 2
+
+
+async def test_the_least_loaded_backend_serves(gateway_with: Any) -> None:
+    """Among equals a call goes where fewer are under way."""
+    pool = [{"backend": "first"}, {"backend": "second"}]
+    async with gateway_with(deployments={"gpt-4o": {"model": "gpt-4o", "pool": pool}}) as gateway:
+        await gateway.simulators["second"].inject(Slow(seconds=2))
+        slow = asyncio.create_task(ask(gateway))
+        async with asyncio.timeout(2):
+            while not gateway.simulators["second"].requests:
+                await asyncio.sleep(0.01)
+        assert {(await ask(gateway))[0] for _ in range(5)} == {"first"}
+        assert await slow == ("second", "1")
