@@ -1,7 +1,8 @@
 """What a backend's JSON answer says about its cost: usage, model, service tier.
 
 Field names of both APIs are read: `prompt_tokens`/`completion_tokens` (chat completions, completions, embeddings) and
-`input_tokens`/`output_tokens` (Responses, images, audio). Counts that are no honest counts are treated as not there.
+`input_tokens`/`output_tokens` (Responses, images, transcriptions, whose details are called `input_token_details`), and
+the seconds of audio that is billed by its length. Counts that are no honest counts are treated as not there.
 """
 
 import re
@@ -14,6 +15,9 @@ from gateway.usage import Meters
 
 MOST_TOKENS = 10**9
 """More than any single request can use; above it the backend's count is a fault."""
+
+LONGEST_AUDIO = 10**6
+"""Seconds."""
 
 _VERSION = re.compile(r"^(?P<model>.+?)-(?P<version>\d{4}-\d{2}-\d{2}|\d{8}|\d{4}(?:-preview)?)$")
 
@@ -35,12 +39,16 @@ class _Usage(msgspec.Struct):
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
+    input_token_details: _Details | None = None
+    output_token_details: _Details | None = None
+    seconds: float | None = None
 
 
 class _Head(msgspec.Struct):
     model: str | None = None
     service_tier: str | None = None
     usage: _Usage | None = None
+    duration: float | str | None = None
 
 
 _decode = msgspec.json.Decoder(_Head).decode
@@ -69,7 +77,7 @@ def read_report(body: bytes) -> AnswerReport | None:
     return AnswerReport(
         model=(head.model or "")[:128],
         service_tier="" if tier in {"default", "auto", "standard"} else tier[:64],
-        usage=None if usage is None else _meters(usage),
+        usage=_duration(head.duration) if usage is None else _meters(usage),
     )
 
 
@@ -91,9 +99,11 @@ def _meters(usage: _Usage) -> Meters | None:
     prompt = usage.prompt_tokens if usage.prompt_tokens is not None else usage.input_tokens
     completion = usage.completion_tokens if usage.completion_tokens is not None else usage.output_tokens
     if prompt is None and completion is None:
-        return None
-    asked = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
-    answered = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
+        return _duration(usage.seconds)
+    asked = usage.prompt_tokens_details or usage.input_tokens_details or usage.input_token_details or _NO_DETAILS
+    answered = (
+        usage.completion_tokens_details or usage.output_tokens_details or usage.output_token_details or _NO_DETAILS
+    )
     counts = (
         prompt or 0,
         completion or 0,
@@ -116,6 +126,15 @@ def _meters(usage: _Usage) -> Meters | None:
         audio_completion_tokens=counts[6],
         image_prompt_tokens=counts[7],
     )
+
+
+def _duration(seconds: float | str | None) -> Meters | None:
+    """Return the meters of audio that is billed by its length; None where its length is not told."""
+    try:
+        length = float(seconds or 0)
+    except ValueError:
+        return None
+    return Meters(audio_milliseconds=round(length * 1000)) if 0 < length < LONGEST_AUDIO else None
 
 
 _NO_DETAILS = _Details()

@@ -20,6 +20,7 @@ from gateway.call import Call
 from gateway.catalog import ApiKey, CallerToken, Member
 from gateway.cooldown import cooldown
 from gateway.errors import NoBackend, UpstreamGarbage
+from gateway.forms import with_form_model
 from gateway.pool import Pool
 from gateway.upstream import Answer, Request, Upstream, UpstreamError, UpstreamNonsense
 from seams.clock import Clock
@@ -171,7 +172,12 @@ class Dispatcher:
         url = f"{member.backend.endpoint}{path}?{call.query}" if call.query else f"{member.backend.endpoint}{path}"
         body = call.body
         if call.target.deployment is None and call.peek.model not in {None, member.deployment}:
-            body = with_model(body, member.deployment)
+            content_type = call.headers.get("content-type", "")
+            body = (
+                with_model(body, member.deployment)
+                if content_type == "application/json"
+                else with_form_model(content_type, body, member.deployment)
+            )
         name, value = await self._credential(call, member)
         return Request(call.method, url, {**call.headers, name: value}, body)
 

@@ -21,6 +21,7 @@ from gateway.errors import (
     OperationNotFound,
     ResponseNotFound,
 )
+from gateway.forms import form_model
 from gateway.home import Home
 from gateway.operations import Target
 from gateway.resources import resources_in
@@ -42,6 +43,7 @@ SENT_UPSTREAM = frozenset(
 QUERY_CHARACTERS = "!$%&'()*+,/:;=?@[]"
 """What stays as it came in a query (RFC 3986, 3.4); a space or line end in it would end the request line upstream."""
 
+FORM = "multipart/form-data"
 NOT_JSON = ("multipart/", "audio/", "image/", "application/octet-stream")
 """Content types that pass untouched; anything else is taken for JSON, as curl's default type with a JSON body is."""
 
@@ -89,8 +91,12 @@ class Intake:
         head = self._head(scope)
         headers = head.upstream
         body = await read_body(receive, self._rules.limit, self._rules.timeout)
-        json = not headers.get("content-type", "").lower().startswith(NOT_JSON)
-        asked = peek(body) if json and (body or _needs_body(target)) else Peek()
+        content_type = headers.get("content-type", "")
+        json = not content_type.lower().startswith(NOT_JSON)
+        if json:
+            asked = peek(body) if body or _needs_body(target) else Peek()
+        else:
+            asked = Peek(model=form_model(content_type, body)) if content_type.lower().startswith(FORM) else Peek()
         stored = await self._stored(target, subscription)
         deployment = self._deployment(target, asked, subscription) if stored is None else self._kept_at(stored)
         deployment = await self._at_home(deployment, target, asked, body, subscription)

@@ -13,6 +13,7 @@ from gateway.catalog import Member
 from gateway.publisher import UsagePublisher
 from gateway.streaming import texts_of
 from gateway.tokens import TokenCounter
+from gateway.units import with_units
 from gateway.usage import Meters, Outcome, UsageEvent
 from seams.clock import Clock
 
@@ -73,9 +74,9 @@ class Meter:
             return _Consumed()
         report = attempt.report if reader is None else reader.report
         if report is not None and report.usage is not None:
-            return _reported(report, report.usage)
+            return _reported(report, with_units(call.target.operation, report.usage, call.body, attempt.body or b""))
         if call.target.operation not in operations.METERED or call.peek.background:
-            return _Consumed()
+            return _Consumed(with_units(call.target.operation, NOTHING, call.body, attempt.body or b""))
         if reader is not None:
             return await self._estimate(call, reader.delivered_text(), reader.model)
         texts = texts_of(call.target.operation, attempt.body or b"")
