@@ -6,8 +6,9 @@ limit with a spelling mistake must not become no limit.
 
 import re
 from collections.abc import Container
+from dataclasses import asdict
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
@@ -71,6 +72,14 @@ class Entitlement(Section):
     quota: QuotaSection | None = None
     budget: BudgetSection | None = None
     deployment_limits: dict[str, DeploymentLimitsSection] = {}
+
+    @classmethod
+    def of(cls, subscription: Subscription) -> Self:
+        """Return how this subscription would be written."""
+        values = {name: value for name, value in asdict(subscription).items() if name in cls.model_fields}
+        named = subscription.deployments
+        values["deployments"] = None if named is None else sorted(named)
+        return cls.model_validate(values | {"identities": list(subscription.identities)})
 
     def unknown_deployments(self, known: Container[str]) -> list[str]:
         """Return the deployments that are named here and not known."""

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from chargeback import routes as chargeback
 from enrichment import routes as enrichment
-from gateway import operations
+from gateway import management, operations
 from gateway.callers import Caller
 from gateway.description import described_paths
 from gateway.routes import Gateway
@@ -85,6 +85,7 @@ def create_app(services: Services) -> TollgateApp:
         async with services.models.for_caller(caller) as models:
             yield models
 
+    app.include_router(management.router(services.register, caller_of))
     app.include_router(chargeback.router(services.statements, caller_of))
     app.include_router(enrichment.router(models_of, services.settings.enrichment_deployment))
     reference.mount(app)

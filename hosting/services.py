@@ -21,14 +21,16 @@ from gateway.breaker import BreakerRules
 from gateway.callers import Callers
 from gateway.catalog import Catalog, ManagedIdentity
 from gateway.catalog_file import load_catalog
+from gateway.directory import DirectoryRules, StoredDirectory
 from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.intake import BodyRules, Intake
 from gateway.metering import Meter
 from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
+from gateway.register import SubscriptionRegister
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
-from gateway.subscriptions import CatalogDirectory
+from gateway.subscription_store import SubscriptionStore
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
 from hosting.events import EventHubStream
@@ -63,6 +65,7 @@ class Services:
     settings: Settings
     catalog: Catalog
     callers: Callers
+    register: SubscriptionRegister
     gateway: Gateway
     models: Models
     ledger: Ledger
@@ -97,7 +100,9 @@ class _Builder:
         os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(VOCABULARIES))
         counter = TokenCounter(VOCABULARIES)
         self._closing.callback(counter.close)
-        callers = Callers(CatalogDirectory(catalog))
+        store = SubscriptionStore(seams.tables)
+        directory = self._directory(catalog, store)
+        callers = Callers(directory)
         prices = Prices()
         meter = Meter(counter, UsagePublisher(stream), self._clock)
         gateway = self._gateway(catalog, callers, meter, Affinity(seams.tables))
@@ -105,6 +110,7 @@ class _Builder:
             settings=settings,
             catalog=catalog,
             callers=callers,
+            register=SubscriptionRegister(catalog, store, directory, self._clock, os.urandom),
             gateway=gateway,
             models=Models(gateway=gateway),
             ledger=Ledger(seams.tables, prices, stream.incarnation, detail_rows=settings.detail_rows),
@@ -112,6 +118,13 @@ class _Builder:
             counter=counter,
             closing=self._closing,
         )
+
+    def _directory(self, catalog: Catalog, store: SubscriptionStore) -> StoredDirectory:
+        settings = self._settings
+        rules = DirectoryRules(settings.subscription_ttl_seconds, settings.subscription_grace_seconds)
+        directory = StoredDirectory(catalog, store, self._clock, rules)
+        self._closing.push_async_callback(directory.close)
+        return directory
 
     def _gateway(self, catalog: Catalog, callers: Callers, meter: Meter, affinity: Affinity) -> Gateway:
         settings = self._settings

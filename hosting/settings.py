@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     entra_tenant_id: str = Field(default="", description="Tenant of callers' access tokens; empty: none are taken.")
     entra_audience: str = Field(default="", description="Audience that callers' access tokens must name.")
 
+    subscription_ttl_seconds: Seconds = Field(default=30.0, description="A revoked or rotated key stops within it.")
+    subscription_grace_seconds: Seconds = Field(
+        default=3600.0, description="Known subscriptions go on so much longer while the tables do not answer."
+    )
+
     max_body_bytes: PositiveInt = Field(
         default=100 * 1024 * 1024, description="Larger request bodies are refused: 413."
     )
