@@ -22,6 +22,7 @@ from gateway.cooldown import cooldown
 from gateway.errors import NoBackend, UpstreamGarbage
 from gateway.forms import with_form_model
 from gateway.pool import Pool
+from gateway.shared_cooldowns import SharedCooldowns
 from gateway.upstream import Answer, Request, Upstream, UpstreamError, UpstreamNonsense
 from seams.clock import Clock
 from seams.tokens import TokenSource, TokenUnavailable
@@ -67,6 +68,7 @@ class Dispatcher:
         self,
         pool: Pool,
         upstream: Upstream,
+        cooldowns: SharedCooldowns,
         *,
         tokens: TokenSource,
         clock: Clock,
@@ -75,6 +77,7 @@ class Dispatcher:
     ) -> None:
         self._pool = pool
         self._upstream = upstream
+        self._cooldowns = cooldowns
         self._tokens = tokens
         self._clock = clock
         self._rules = rules
@@ -85,6 +88,7 @@ class Dispatcher:
 
         Raises NoBackend or UpstreamGarbage when there is none. Cancelled, it leaves no connection behind.
         """
+        self._cooldowns.refresh()
         last: AttemptFailed | None = None
         passed_over = list(call.tried)
         waited = False
@@ -236,12 +240,13 @@ class Dispatcher:
         said = f"{status} {message}".strip()
         headers = _text_headers(attempt.answer)
         if status == 429:
-            self._pool.throttled(member, headers, now, self._clock.now())
+            self._cooldowns.announce(member, self._pool.throttled(member, headers, now, self._clock.now()))
             raise AttemptFailed("throttled", said, result=str(status))
         if status in RETRIED:
             self._pool.failed(member, now)
             if "retry-after" in headers or "retry-after-ms" in headers:
-                self._pool.cool(member, cooldown(headers, self._clock.now(), 1), now)
+                asked = cooldown(headers, self._clock.now(), 1)
+                self._cooldowns.announce(member, self._pool.cool(member, asked, now))
             raise AttemptFailed("failed", said, result=str(status))
         if self._misconfigured(member, status, code):
             logger.error("Backend %s, deployment %s: %s", member.backend.name, member.deployment, said)

@@ -77,8 +77,12 @@ class Pool:
 
     def cool(self, member: Member, seconds: float, now: float) -> float:
         """Leave the member alone for `seconds`, or longer where it is left alone longer already."""
-        until = max(now + seconds, self._cooling.get(_key(member), now))
-        self._cooling[_key(member)] = until
+        return self.cool_by_name(_key(member), seconds, now)
+
+    def cool_by_name(self, key: tuple[str, str], seconds: float, now: float) -> float:
+        """Do the same for a deployment of a backend, by both names; return the seconds until it may be used again."""
+        until = max(now + seconds, self._cooling.get(key, now))
+        self._cooling[key] = until
         return until - now
 
     def _recovery(self, member: Member, now: float) -> float:

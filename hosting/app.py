@@ -55,11 +55,15 @@ _SECURITY = {
 
 
 def create_app(services: Services) -> TollgateApp:
-    """Return the app. Its start-up loads the token vocabulary; its shut-down closes the services."""
+    """Return the app.
+
+    Its start-up loads the token vocabulary and reads which backends throttle; its shut-down closes the services.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(asyncio.to_thread(services.counter.load))
+        await services.cooldowns.read()
         try:
             yield
         finally:

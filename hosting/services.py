@@ -30,6 +30,7 @@ from gateway.publisher import UsagePublisher
 from gateway.register import SubscriptionRegister
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
+from gateway.shared_cooldowns import SharedCooldowns
 from gateway.subscription_store import SubscriptionStore
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
@@ -71,6 +72,7 @@ class Services:
     ledger: Ledger
     statements: Statements
     counter: TokenCounter
+    cooldowns: SharedCooldowns
     closing: AsyncExitStack
 
     async def close(self) -> None:
@@ -105,7 +107,11 @@ class _Builder:
         callers = Callers(directory)
         prices = Prices()
         meter = Meter(counter, UsagePublisher(stream), self._clock)
-        gateway = self._gateway(catalog, callers, meter, Affinity(seams.tables))
+        pool = Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds)
+        cooldowns = SharedCooldowns(seams.tables, pool, self._clock)
+        gateway = self._gateway(
+            catalog, callers, meter, Affinity(seams.tables), self._dispatcher(catalog, pool, cooldowns)
+        )
         return Services(
             settings=settings,
             catalog=catalog,
@@ -116,6 +122,7 @@ class _Builder:
             ledger=Ledger(seams.tables, prices, stream.incarnation, detail_rows=settings.detail_rows),
             statements=Statements(seams.tables, prices),
             counter=counter,
+            cooldowns=cooldowns,
             closing=self._closing,
         )
 
@@ -126,16 +133,17 @@ class _Builder:
         self._closing.push_async_callback(directory.close)
         return directory
 
-    def _gateway(self, catalog: Catalog, callers: Callers, meter: Meter, affinity: Affinity) -> Gateway:
+    def _dispatcher(self, catalog: Catalog, pool: Pool, cooldowns: SharedCooldowns) -> Dispatcher:
         settings = self._settings
         upstream = AiohttpUpstream(settings.connect_timeout_seconds)
         tokens = self._tokens(catalog)
         self._closing.push_async_callback(tokens.close)
+        self._closing.push_async_callback(cooldowns.close)
         self._closing.push_async_callback(upstream.close)
-        self._closing.push_async_callback(meter.close)
-        dispatcher = Dispatcher(
-            Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds),
+        return Dispatcher(
+            pool,
             upstream,
+            cooldowns,
             tokens=tokens,
             clock=self._clock,
             rules=DispatchRules(
@@ -146,6 +154,12 @@ class _Builder:
             ),
             random=random.random,
         )
+
+    def _gateway(
+        self, catalog: Catalog, callers: Callers, meter: Meter, affinity: Affinity, dispatcher: Dispatcher
+    ) -> Gateway:
+        settings = self._settings
+        self._closing.push_async_callback(meter.close)
         bodies = BodyRules(settings.max_body_bytes, settings.body_timeout_seconds)
         return Gateway(
             catalog,
@@ -198,7 +212,7 @@ class _Builder:
 
     def _identity(self) -> Credential:
         if self._credential is None:
-            shared = credential(self._settings.identity_client_id, on_azure=bool(self._settings.on_azure))
+            shared = credential(self._settings.identity_client_id, on_azure=self._settings.on_azure)
             self._closing.push_async_callback(shared.close)
             self._credential = shared
         return self._credential

@@ -77,7 +77,15 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    on_azure: str = Field(default="", alias="WEBSITE_INSTANCE_ID", description="Set by the platform.")
+    site_name: str = Field(default="", alias="WEBSITE_SITE_NAME", description="Set by the platform.")
+    environment: str = Field(
+        default="", alias="AZURE_FUNCTIONS_ENVIRONMENT", description="`Development` where Core Tools run the app."
+    )
+
+    @property
+    def on_azure(self) -> bool:
+        """Tell whether the app is deployed; every Functions plan names the site."""
+        return bool(self.site_name) and self.environment != "Development"
 
     @model_validator(mode="after")
     def _deployed_means_azure(self) -> Self:

@@ -25,6 +25,7 @@ from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
+from gateway.shared_cooldowns import SharedCooldowns
 from gateway.subscriptions import CatalogDirectory
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
@@ -150,9 +151,13 @@ async def run_gateway(
     upstream = AiohttpUpstream(connect_timeout=2)
     meter = Meter(counter, UsagePublisher(stream), clock)
     number = Random(7).random if random else lambda: 0.5
+    pool = Pool(number, BreakerRules(), timeouts.first_byte)
+    cooldowns = SharedCooldowns(tables or NoTables(), pool, clock)
+    await cooldowns.read()
     dispatcher = Dispatcher(
-        Pool(number, BreakerRules(), timeouts.first_byte),
+        pool,
         upstream,
+        cooldowns,
         tokens=NoTokens(),
         clock=clock,
         rules=DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30, wait=2),
@@ -177,6 +182,7 @@ async def run_gateway(
                     await client.close()
     finally:
         await meter.close()
+        await cooldowns.close()
         await upstream.close()
 
 
