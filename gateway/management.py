@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Message
@@ -12,8 +13,8 @@ from starlette.types import Message
 from gateway.bodies import read_body
 from gateway.callers import Caller
 from gateway.catalog import Subscription
-from gateway.entitlement import NAME, Entitlement, Name
-from gateway.errors import Forbidden
+from gateway.entitlement import NAME, Entitlement, Name, problem
+from gateway.errors import Forbidden, GatewayError, InvalidRequest, SubscriptionInvalid
 from gateway.keys import Slot
 from gateway.register import Keyed, SubscriptionRegister, version_of
 from gateway.subscription_store import StoredSubscription
@@ -88,7 +89,7 @@ class SubscriptionPage(BaseModel):
 
 
 class BoundedRoute(APIRoute):
-    """A route whose body is read within bounds of size and time: 413 and 408."""
+    """A route whose body is read within bounds of size and time, and refused with all that is wrong with it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -99,17 +100,32 @@ class BoundedRoute(APIRoute):
             async def replay() -> Message:
                 return {"type": "http.request", "body": body, "more_body": False}
 
-            return await handle(Request(request.scope, replay))
+            try:
+                return await handle(Request(request.scope, replay))
+            except RequestValidationError as error:
+                raise _refusal(error) from error
 
         return bounded
+
+
+def _refusal(error: RequestValidationError) -> GatewayError:
+    """Name everything that is wrong, by path; what it held is not repeated."""
+    details = error.errors()
+    if any(each["type"] == "json_invalid" for each in details):
+        return InvalidRequest("The body is not JSON.")
+    problems = [problem("", {**each, "loc": each["loc"][1:]}) for each in details]
+    return SubscriptionInvalid("; ".join(problems), param=".".join(map(str, details[0]["loc"][1:])) or None)
 
 
 type CallerOf = Callable[..., Awaitable[Caller]]
 """A FastAPI dependency that returns who is calling, or raises Unauthenticated."""
 
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "The body is not JSON."},
     401: {"description": "No key, or one that is nobody's."},
     403: {"description": "The key is no operator's."},
+    408: {"description": "The body did not arrive in time."},
+    413: {"description": "The body is over 64 KiB."},
     422: {"description": "Fields that no subscription can have; the message names each."},
     503: {"description": "The tables did not answer in time."},
 }

@@ -1,0 +1,233 @@
+"""`tollgate subscriptions`: list, show, create, change, rotate, revoke."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from hosting import subscription_fields as fields
+from hosting.management_api import ApiError, ManagementApi
+from hosting.subscription_tables import keys_text, subscription_table, subscriptions_table
+
+HELP = """Manage subscriptions: who may call which deployments, within what limits, by which keys."""
+
+Url = Annotated[str, typer.Option(envvar="TOLLGATE_URL", help="Tollgate's address.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Name = Annotated[str, typer.Argument(help="The subscription's name.")]
+
+LOCAL = "http://127.0.0.1:7071"
+
+
+def build() -> typer.Typer:
+    """Return the group of commands."""
+    group = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
+    group.command("list")(list_subscriptions)
+    group.command("show")(show)
+    group.command("create")(create)
+    group.command("change")(change)
+    group.command("rotate")(rotate)
+    group.command("revoke")(revoke)
+    return group
+
+
+def list_subscriptions(
+    url: Url = LOCAL,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 1000,
+    after: Annotated[str, typer.Option(help="Only names after this one.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    r"""List subscriptions by name, those of the catalog included.
+
+    \b
+    Example:
+      tollgate subscriptions list --json | jq '.[].name'
+    """
+    with _api(url) as api:
+        found = list(islice(api.subscriptions(after), limit + 1))
+    if as_json:
+        _print_json(found[:limit])
+        return
+    Console().print(subscriptions_table(found[:limit]))
+    if len(found) > limit:
+        Console(stderr=True).print(f"There are more: --after {found[limit - 1]['name']}", markup=False)
+
+
+def show(name: Name, url: Url = LOCAL, as_json: AsJson = False) -> None:
+    r"""Show a subscription; its keys are not kept anywhere and cannot be shown.
+
+    \b
+    Example:
+      tollgate subscriptions show service-desk
+    """
+    with _api(url) as api:
+        _show(api.show(name), as_json=as_json)
+
+
+def create(
+    name: Name,
+    *,
+    url: Url = LOCAL,
+    cost_centre: fields.CostCentre = None,
+    deployment: fields.Deployments = None,
+    identity: fields.Identities = None,
+    requests_per_minute: fields.Count = None,
+    tokens_per_minute: fields.Count = None,
+    concurrent: fields.Count = None,
+    quota: fields.Quota = None,
+    budget: fields.Budget = None,
+    hard: fields.Hard = None,
+    may_choose_backend: fields.MayChoose = None,
+    file: fields.File = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Create a subscription and print its two keys, this once.
+
+    \b
+    Example:
+      tollgate subscriptions create service-desk --deployment gpt-4o --budget 500.00/month --hard
+    """
+    given = fields.given(
+        cost_centre=cost_centre,
+        deployments=deployment,
+        identities=identity,
+        limits=(requests_per_minute, tokens_per_minute, concurrent),
+        quota=quota,
+        budget=budget,
+        hard=hard,
+        may_choose_backend=may_choose_backend,
+        file=file,
+    )
+    with _api(url) as api:
+        created = api.create(given | {"name": name})
+    if as_json:
+        _print_json(created)
+        return
+    Console().print(subscription_table(created))
+    print(keys_text(created["keys"]))  # noqa: T201 - a key is neither wrapped nor coloured
+
+
+def change(
+    name: Name,
+    *,
+    url: Url = LOCAL,
+    cost_centre: fields.CostCentre = None,
+    deployment: fields.Deployments = None,
+    identity: fields.Identities = None,
+    requests_per_minute: fields.Count = None,
+    tokens_per_minute: fields.Count = None,
+    concurrent: fields.Count = None,
+    quota: fields.Quota = None,
+    budget: fields.Budget = None,
+    hard: fields.Hard = None,
+    may_choose_backend: fields.MayChoose = None,
+    file: fields.File = None,
+    clear: Annotated[
+        list[str] | None, typer.Option(help="Take this field back to its default; may be repeated.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Change fields of a subscription; what is not named stays. Lists are replaced whole.
+
+    \b
+    Example:
+      tollgate subscriptions change service-desk --requests-per-minute 900 --clear quota
+    """
+    given = fields.given(
+        cost_centre=cost_centre,
+        deployments=deployment,
+        identities=identity,
+        limits=(requests_per_minute, tokens_per_minute, concurrent),
+        quota=quota,
+        budget=budget,
+        hard=hard,
+        may_choose_backend=may_choose_backend,
+        file=file,
+    )
+    patch: dict[str, Any] = dict.fromkeys(clear or ()) | given
+    if not patch:
+        raise typer.BadParameter("Name a field to change.")
+    with _api(url) as api:
+        _show(api.change(name, patch), as_json=as_json)
+
+
+def rotate(
+    name: Name,
+    slot: Annotated[Literal["primary", "secondary"], typer.Argument(help="Which of the two keys.")],
+    url: Url = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    r"""Replace one key by a new one and print it, this once; the other key goes on.
+
+    Move callers to the other key first.
+
+    \b
+    Example:
+      tollgate subscriptions rotate service-desk secondary
+    """
+    with _api(url) as api:
+        rotated = api.rotate(name, slot)
+    if as_json:
+        _print_json(rotated)
+    else:
+        print(keys_text(rotated["keys"]))  # noqa: T201 - a key is neither wrapped nor coloured
+
+
+def revoke(
+    name: Name,
+    url: Url = LOCAL,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    r"""Revoke a subscription and both of its keys; its statements stay.
+
+    \b
+    Example:
+      tollgate subscriptions revoke service-desk --yes
+    """
+    if not yes:
+        typer.confirm(f"Revoke {name} and both of its keys?", abort=True, err=True)
+    with _api(url) as api:
+        api.revoke(name)
+    if as_json:
+        _print_json({"name": name, "revoked": True})
+    else:
+        Console().print(f"Revoked {name}.", markup=False)
+
+
+@contextmanager
+def _api(url: str) -> Iterator[ManagementApi]:
+    """Yield the API; what it raises is told on stderr and ends the command with its exit code."""
+    try:
+        with ManagementApi(url, _key()) as api:
+            yield api
+    except ApiError as error:
+        Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(error.exit_code) from error
+
+
+def _key() -> str:
+    """Return the operator key: from the environment, or as a person types it, unseen."""
+    key = os.environ.get("TOLLGATE_KEY", "")
+    if key:
+        return key
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("Set TOLLGATE_KEY to an operator key: there is no terminal to ask for it.")
+    return str(typer.prompt("Operator key", hide_input=True, err=True))
+
+
+def _show(subscription: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(subscription)
+    else:
+        Console().print(subscription_table(subscription))
+
+
+def _print_json(content: object) -> None:
+    print(json.dumps(content, indent=2))  # noqa: T201 - for programs: rich would wrap it
