@@ -22,18 +22,30 @@ Url = Annotated[str, typer.Option(envvar="TOLLGATE_URL", help="Tollgate's addres
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(help="The subscription's name.")]
 
+_EXAMPLES = {
+    "list": "--json | jq '.[].name'",
+    "show": "service-desk",
+    "create": "service-desk --deployment gpt-4o --budget 500.00/month --hard",
+    "change": "service-desk --requests-per-minute 900 --clear quota",
+    "rotate": "service-desk secondary",
+    "revoke": "service-desk --yes",
+}
+
 LOCAL = "http://127.0.0.1:7071"
 
 
 def build() -> typer.Typer:
     """Return the group of commands."""
     group = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
-    group.command("list")(list_subscriptions)
-    group.command("show")(show)
-    group.command("create")(create)
-    group.command("change")(change)
-    group.command("rotate")(rotate)
-    group.command("revoke")(revoke)
+    for name, command in {
+        "list": list_subscriptions,
+        "show": show,
+        "create": create,
+        "change": change,
+        "rotate": rotate,
+        "revoke": revoke,
+    }.items():
+        group.command(name, epilog=f"Example: tollgate subscriptions {name} {_EXAMPLES[name]}")(command)
     return group
 
 
@@ -43,12 +55,7 @@ def list_subscriptions(
     after: Annotated[str, typer.Option(help="Only names after this one.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    r"""List subscriptions by name, those of the catalog included.
-
-    \b
-    Example:
-      tollgate subscriptions list --json | jq '.[].name'
-    """
+    """List subscriptions by name, those of the catalog included."""
     with _api(url) as api:
         found = list(islice(api.subscriptions(after), limit + 1))
     if as_json:
@@ -60,12 +67,7 @@ def list_subscriptions(
 
 
 def show(name: Name, url: Url = LOCAL, as_json: AsJson = False) -> None:
-    r"""Show a subscription; its keys are not kept anywhere and cannot be shown.
-
-    \b
-    Example:
-      tollgate subscriptions show service-desk
-    """
+    """Show a subscription; its keys are not kept anywhere and cannot be shown."""
     with _api(url) as api:
         _show(api.show(name), as_json=as_json)
 
@@ -87,12 +89,7 @@ def create(
     file: fields.File = None,
     as_json: AsJson = False,
 ) -> None:
-    r"""Create a subscription and print its two keys, this once.
-
-    \b
-    Example:
-      tollgate subscriptions create service-desk --deployment gpt-4o --budget 500.00/month --hard
-    """
+    """Create a subscription and print its two keys, this once."""
     given = fields.given(
         cost_centre=cost_centre,
         deployments=deployment,
@@ -133,12 +130,7 @@ def change(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    r"""Change fields of a subscription; what is not named stays. Lists are replaced whole.
-
-    \b
-    Example:
-      tollgate subscriptions change service-desk --requests-per-minute 900 --clear quota
-    """
+    """Change fields of a subscription; what is not named stays. Lists are replaced whole."""
     given = fields.given(
         cost_centre=cost_centre,
         deployments=deployment,
@@ -163,13 +155,9 @@ def rotate(
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
-    r"""Replace one key by a new one and print it, this once; the other key goes on.
+    """Replace one key by a new one and print it, this once; the other key goes on.
 
     Move callers to the other key first.
-
-    \b
-    Example:
-      tollgate subscriptions rotate service-desk secondary
     """
     with _api(url) as api:
         rotated = api.rotate(name, slot)
@@ -185,12 +173,7 @@ def revoke(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    r"""Revoke a subscription and both of its keys; its statements stay.
-
-    \b
-    Example:
-      tollgate subscriptions revoke service-desk --yes
-    """
+    """Revoke a subscription and both of its keys; its statements stay."""
     if not yes:
         typer.confirm(f"Revoke {name} and both of its keys?", abort=True, err=True)
     with _api(url) as api:

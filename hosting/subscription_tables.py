@@ -12,7 +12,10 @@ type Json = Mapping[str, Any]
 
 def subscriptions_table(subscriptions: Iterable[Json]) -> Table:
     """Return one line a subscription."""
-    table = Table("name", "source", "cost centre", "deployments", "limits", "quota", "budget", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("name", no_wrap=True, overflow="fold")
+    for heading in ("source", "cost centre", "deployments", "limits", "quota", "budget"):
+        table.add_column(heading, overflow="fold")
     for each in subscriptions:
         cells = (each["name"], each["source"], each["cost_centre"], _deployments(each), _limits(each))
         table.add_row(*(Text(cell) for cell in (*cells, _quota(each), _budget(each))))
