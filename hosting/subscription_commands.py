@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -37,14 +37,15 @@ LOCAL = "http://127.0.0.1:7071"
 def build() -> typer.Typer:
     """Return the group of commands."""
     group = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
-    for name, command in {
+    commands: dict[str, Callable[..., None]] = {
         "list": list_subscriptions,
         "show": show,
         "create": create,
         "change": change,
         "rotate": rotate,
         "revoke": revoke,
-    }.items():
+    }
+    for name, command in commands.items():
         group.command(name, epilog=f"Example: tollgate subscriptions {name} {_EXAMPLES[name]}")(command)
     return group
 
