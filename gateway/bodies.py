@@ -22,6 +22,19 @@ class Peek(msgspec.Struct):
     previous_response_id: str | None = None
     prompt_cache_key: str | None = None
     background: bool | None = None
+    # Any: what is wrong in these is the backend's to refuse, in its own words.
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    n: Any = None
+
+    @property
+    def most_completion_tokens(self) -> int | None:
+        """The most tokens that the answer may have, all choices together; None where the caller sets no bound."""
+        for bound in (self.max_completion_tokens, self.max_output_tokens, self.max_tokens):
+            if isinstance(bound, int) and bound > 0:
+                return bound * self.n if isinstance(self.n, int) and self.n > 1 else bound
+        return None
 
     @property
     def usage_asked(self) -> bool:

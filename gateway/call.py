@@ -1,6 +1,7 @@
 """One call on its way: what the caller asked for, and what has become of it so far."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from gateway.attempt import Attempt
 from gateway.bodies import Peek
@@ -9,6 +10,19 @@ from gateway.catalog import Deployment, Member, Subscription
 from gateway.home import Home
 from gateway.operations import Target
 from gateway.streaming import StreamReader
+from gateway.usage import UsageEvent
+
+
+class Claim(Protocol):
+    """What a call took of its subscription's limits."""
+
+    def release(self) -> None:
+        """Give its place among the requests at once back: the answer is over."""
+        ...
+
+    def settle(self, events: list[UsageEvent]) -> None:
+        """Put these usage events in place of what was reserved; none where no backend was at work."""
+        ...
 
 
 @dataclass(slots=True)
@@ -18,7 +32,7 @@ class Call:
     `tried` grows with each attempt and `results` with what became of it. `broken` has the numbers, from 1, of those
     that failed after their backend had begun to answer; `answering` says that the caller has the head of its answer.
     `prompt` is the same for calls whose prompts begin alike, see `gateway.choice`; `stored` is set where the call is
-    about a response that a backend keeps.
+    about a response that a backend keeps. `limit_headers` is None where the subscription has no limits.
     """
 
     id: str
@@ -43,6 +57,8 @@ class Call:
     reader: StreamReader | None = None
     answering: bool = False
     first_byte_at: float | None = None
+    claim: Claim | None = None
+    limit_headers: list[tuple[bytes, bytes]] | None = None
 
     @property
     def member(self) -> Member:

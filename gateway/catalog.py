@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from gateway.usage import DeploymentType
 
@@ -70,12 +70,26 @@ class Deployment:
         )
         return replace(self, tiers=tiers) if tiers else None
 
+    def without_token(self) -> "Deployment | None":
+        """Return this deployment with none but its members that need no token of the caller; None where all do."""
+        if not any(isinstance(member.backend.auth, CallerToken) for tier in self.tiers for member in tier):
+            return self
+        tiers = tuple(
+            kept
+            for tier in self.tiers
+            if (kept := tuple(each for each in tier if not isinstance(each.backend.auth, CallerToken)))
+        )
+        return replace(self, tiers=tiers) if tiers else None
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrent: int | None = None
+
+
+NO_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,11 @@ class Subscription:
     identities: tuple[str, ...] = ()
     may_choose_backend: bool = False
     deployment_limits: Mapping[str, DeploymentLimits] = field(default_factory=dict, hash=False)
+
+    @property
+    def limited(self) -> bool:
+        """Tell whether there is any limit, quota or budget."""
+        return bool(self.quota or self.budget or self.deployment_limits) or self.limits != NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
     GatewayError
     |- Unauthenticated      401  no key, or one that is nobody's
+    |  |- TokenRefused      401  an access token that is not believed, or whose identity is nobody's
+    |  `- TokenNeeded       401  only backends that take the caller's access token, and none came
     |- Forbidden            403  known, but not allowed this
     |- OperationNotFound    404  no such path
     |- DeploymentNotFound   404  no such deployment
@@ -19,8 +21,12 @@
     |- SubscriptionInvalid  422  fields that no subscription can have
     |- SubscriptionUnreadable 500  a row that this version cannot read
     |- SubscriptionsUnavailable 503  whose key it is cannot be found out now
+    |- IdentityUnavailable  503  no signing keys to check an access token with
     |- TooManyLookups       503  too many keys are being looked up that nobody here has seen
     |- UpstreamGarbage      502  a backend answered with what is no answer
+    |- RateLimited          429  over a limit per minute, or too many requests at once
+    |- QuotaExceeded        403  the period's tokens are used up
+    |- BudgetExceeded       403  the period's money is used up
     `- NoBackend        429, 503  every backend is cooling down, tripped or already tried
 
 `CallerLeft` is no answer at all: the connection is gone.
@@ -53,6 +59,22 @@ class GatewayError(Exception):
 
 class Unauthenticated(GatewayError):
     status, type, code = 401, "authentication_error", "invalid_api_key"
+
+
+class TokenRefused(Unauthenticated):
+    """Takes the reason, as the rest of "the access token is refused: "; the challenge is RFC 6750's."""
+
+    code = "invalid_token"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"Access denied: the access token is refused: {reason}.",
+            headers=((b"www-authenticate", b'Bearer error="invalid_token"'),),
+        )
+
+
+class TokenNeeded(Unauthenticated):
+    code = "token_required"
 
 
 class Forbidden(GatewayError):
@@ -126,11 +148,38 @@ class SubscriptionsUnavailable(GatewayError):
         super().__init__(message, headers=((b"retry-after", b"2"),))
 
 
+class IdentityUnavailable(GatewayError):
+    """`retry_after` is in seconds."""
+
+    status, code = 503, "identity_provider_unavailable"
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message, headers=retry_headers(retry_after))
+
+
 class TooManyLookups(GatewayError):
     status, code = 503, "too_many_lookups"
 
     def __init__(self, message: str) -> None:
         super().__init__(message, headers=((b"retry-after", b"1"),))
+
+
+class RateLimited(GatewayError):
+    """`retry_after` is in seconds; None where waiting does not help, which `x-should-retry` then tells the SDKs."""
+
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after: float | None = 1.0) -> None:
+        no_use = ((b"x-should-retry", b"false"),)
+        super().__init__(message, headers=no_use if retry_after is None else retry_headers(retry_after))
+
+
+class QuotaExceeded(GatewayError):
+    status, type, code = 403, "insufficient_quota", "quota_exceeded"
+
+
+class BudgetExceeded(GatewayError):
+    status, type, code = 403, "insufficient_quota", "budget_exceeded"
 
 
 class UpstreamGarbage(GatewayError):
@@ -143,16 +192,18 @@ class NoBackend(GatewayError):
     status, type, code = 503, "server_error", "no_backend_available"
 
     def __init__(self, message: str, *, throttled: bool, retry_after: float) -> None:
-        milliseconds = max(1, math.ceil(retry_after * 1000))
-        super().__init__(
-            message,
-            headers=(
-                (b"retry-after", str(math.ceil(milliseconds / 1000)).encode()),
-                (b"retry-after-ms", str(milliseconds).encode()),
-            ),
-        )
+        super().__init__(message, headers=retry_headers(retry_after))
         if throttled:
             self.status, self.type, self.code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
+def retry_headers(seconds: float) -> tuple[tuple[bytes, bytes], ...]:
+    """Return `retry-after`, in whole seconds as RFC 9110 has it, and Azure's `retry-after-ms`; both rounded up."""
+    milliseconds = max(1, math.ceil(seconds * 1000))
+    return (
+        (b"retry-after", str(math.ceil(milliseconds / 1000)).encode()),
+        (b"retry-after-ms", str(milliseconds).encode()),
+    )
 
 
 def error_body(error: GatewayError) -> bytes:

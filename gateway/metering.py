@@ -44,6 +44,8 @@ class Meter:
             consumed = await self._consumed(call, outcome)
             events.append(self._event(call, call.member, outcome, consumed))
             events += self._fetched(call)
+        if call.claim is not None:
+            call.claim.settle(events)
         if len(events) == 1:
             await self._publisher.publish(events[0])
         elif events:

@@ -166,6 +166,9 @@ def _unmarked_end(call: Call, reader: StreamReader | None) -> str:
 def answer_headers(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Return a backend's headers as the caller gets them, lower-case, with the gateway's own."""
     kept = [(lower, value) for name, value in headers if (lower := name.lower()) not in NOT_PASSED_ON]
+    if call.limit_headers is not None:
+        # A backend's limits are not the caller's, who has limits of its own.
+        kept = [(name, value) for name, value in kept if not name.startswith(b"x-ratelimit-")]
     kept += own_headers(call)
     return kept
 
@@ -177,6 +180,8 @@ def own_headers(call: Call) -> Headers:
     if len(call.results) > 1:
         tried = zip(call.tried, call.results, strict=False)
         headers.append((b"x-gateway-tried", ", ".join(f"{each.backend.name}={what}" for each, what in tried).encode()))
+    if call.limit_headers:
+        headers += call.limit_headers
     return headers
 
 

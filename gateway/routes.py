@@ -21,6 +21,7 @@ from gateway.departure import DepartureWatch
 from gateway.dispatch import Dispatcher
 from gateway.errors import CallerLeft, GatewayError, MethodNotAllowed, error_body
 from gateway.intake import Intake
+from gateway.limiter import Limiter
 from gateway.metering import Meter
 from gateway.models import model, model_list
 from gateway.operations import Target
@@ -48,6 +49,7 @@ class Gateway:
         relay: Relay,
         meter: Meter,
         affinity: Affinity,
+        limiter: Limiter,
     ) -> None:
         self._catalog = catalog
         self._callers = callers
@@ -56,6 +58,7 @@ class Gateway:
         self._relay = relay
         self._meter = meter
         self._affinity = affinity
+        self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call_id = scope.get(INVOCATION_ID) or os.urandom(16).hex()
@@ -93,10 +96,13 @@ class Gateway:
                 await refuse(send, GatewayError(f"The gateway failed. Request id: {call.id}."), own_headers(call))
         finally:
             self._dispatcher.done(call)
+            if call.claim is not None:
+                call.claim.release()
         await self._meter.settle(call, outcome)
         await self._affinity.save(call)
 
     async def _answer(self, call: Call, send: Send, watch: DepartureWatch) -> Outcome:
+        await self._limiter.reserve(call)
         attempt = await self._dispatcher.open(call)
         while True:
             try:

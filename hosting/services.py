@@ -24,6 +24,7 @@ from gateway.catalog_file import load_catalog
 from gateway.directory import DirectoryRules, StoredDirectory
 from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.intake import BodyRules, Intake
+from gateway.limiter import Limiter
 from gateway.metering import Meter
 from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
@@ -31,9 +32,11 @@ from gateway.register import SubscriptionRegister
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
 from gateway.shared_cooldowns import SharedCooldowns
+from gateway.sharing import Sharing
 from gateway.subscription_store import SubscriptionStore
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
+from hosting.charges import RollupCharges, StatementPricing
 from hosting.events import EventHubStream
 from hosting.identity import EntraTokenSource, credential
 from hosting.models import Models
@@ -110,7 +113,12 @@ class _Builder:
         pool = Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds)
         cooldowns = SharedCooldowns(seams.tables, pool, self._clock)
         gateway = self._gateway(
-            catalog, callers, meter, Affinity(seams.tables), self._dispatcher(catalog, pool, cooldowns)
+            catalog,
+            callers,
+            meter=meter,
+            affinity=Affinity(seams.tables),
+            dispatcher=self._dispatcher(catalog, pool, cooldowns),
+            limiter=self._limiter(seams.tables, prices),
         )
         return Services(
             settings=settings,
@@ -156,9 +164,17 @@ class _Builder:
         )
 
     def _gateway(
-        self, catalog: Catalog, callers: Callers, meter: Meter, affinity: Affinity, dispatcher: Dispatcher
+        self,
+        catalog: Catalog,
+        callers: Callers,
+        *,
+        meter: Meter,
+        affinity: Affinity,
+        dispatcher: Dispatcher,
+        limiter: Limiter,
     ) -> Gateway:
         settings = self._settings
+        self._closing.push_async_callback(limiter.close)
         self._closing.push_async_callback(meter.close)
         bodies = BodyRules(settings.max_body_bytes, settings.body_timeout_seconds)
         return Gateway(
@@ -169,7 +185,13 @@ class _Builder:
             relay=Relay(StreamRules(settings.idle_timeout_seconds, settings.heartbeat_seconds), affinity.learn),
             meter=meter,
             affinity=affinity,
+            limiter=limiter,
         )
+
+    def _limiter(self, tables: Tables, prices: Prices) -> Limiter:
+        charges = RollupCharges(tables, prices, self._clock)
+        sharing = Sharing(tables, self._clock, charges, instance=os.urandom(6).hex(), random=random.random)
+        return Limiter(self._clock, StatementPricing(prices), sharing)
 
     def _tokens(self, catalog: Catalog) -> TokenSource:
         if any(isinstance(backend.auth, ManagedIdentity) for backend in catalog.backends.values()):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
+from chargeback.prices import Prices
 from gateway import usage
 from gateway.affinity import Affinity
 from gateway.answers import split_version
@@ -20,16 +21,19 @@ from gateway.callers import Callers
 from gateway.catalog_file import load_catalog
 from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.intake import BodyRules, Intake
+from gateway.limiter import Limiter
 from gateway.metering import Meter
 from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
 from gateway.shared_cooldowns import SharedCooldowns
+from gateway.sharing import Sharing
 from gateway.subscriptions import CatalogDirectory
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
 from gateway.usage import UsageEvent
+from hosting.charges import StatementPricing
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings, Deployment
 from local.simulator.tokens import Tokenizers
@@ -141,6 +145,7 @@ async def run_gateway(
     body_limit: int = 1_000_000,
     random: bool = False,
     tables: Tables | None = None,
+    sharing: Sharing | None = None,
 ) -> AsyncIterator[RunningGateway]:
     """Serve a gateway on a free loopback port, in this event loop; `tables` may be another gateway's, too."""
     timeouts = timeouts or Timeouts()
@@ -163,6 +168,7 @@ async def run_gateway(
         rules=DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30, wait=2),
         random=lambda: 0.5,
     )
+    limiter = Limiter(clock, StatementPricing(Prices()), sharing)
     gateway = Gateway(
         parsed,
         Callers(CatalogDirectory(parsed)),
@@ -171,6 +177,7 @@ async def run_gateway(
         relay=Relay(StreamRules(timeouts.idle, timeouts.heartbeat), affinity.learn),
         meter=meter,
         affinity=affinity,
+        limiter=limiter,
     )
     try:
         async with served(gateway) as url:
@@ -182,6 +189,7 @@ async def run_gateway(
                     await client.close()
     finally:
         await meter.close()
+        await limiter.close()
         await cooldowns.close()
         await upstream.close()
 

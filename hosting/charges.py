@@ -1,0 +1,78 @@
+"""Chargeback's prices and rollups as the gateway's limits see them: budgets go by what the statement says."""
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+
+from chargeback import rollups
+from chargeback.ledger import ROLLUPS
+from chargeback.prices import CURRENCY, Prices
+from gateway.usage import Meters
+from seams.clock import Clock
+from seams.tables import Tables
+
+
+class StatementPricing:
+    """Prices one request as the statement prices the sum that it is part of."""
+
+    currency = CURRENCY
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+
+    def amount(
+        self, model: str, day: date, meters: Meters, *, model_version: str, deployment_type: str, service_tier: str
+    ) -> Decimal | None:
+        """Return the exact amount in US dollars; None where there is no price."""
+        price = self._prices.price(
+            model,
+            day,
+            meters,
+            model_version=model_version,
+            deployment_type=deployment_type,
+            service_tier=service_tier,
+            context_tier=self._prices.context_tier(model, model_version, day, meters.prompt_tokens),
+        )
+        return None if price is None else price.amount
+
+
+class RollupCharges:
+    """Sums a subscription's rollups since a day: what budgets and quotas begin with after a start."""
+
+    def __init__(self, tables: Tables, prices: Prices, clock: Clock) -> None:
+        self._tables = tables
+        self._prices = prices
+        self._clock = clock
+
+    async def used(self, subscription: str, deployment: str | None, first: date) -> tuple[int, Decimal]:
+        """Return tokens and US dollars since this UTC day; of all deployments for None. Raises TableUnavailable."""
+        table = await self._tables.table(ROLLUPS)
+        tokens, amount = 0, Decimal(0)
+        for month in _months(first, self._clock.now().date()):
+            partition = rollups.rollup_partition(subscription, month)
+            async for entity in table.query(partition, first=f"{first:%Y%m%d}"):
+                rollup = rollups.from_entity(entity)
+                names = rollup.names
+                if deployment is not None and names.deployment != deployment:
+                    continue
+                use = rollup.usage()
+                tokens += use.prompt_tokens + use.completion_tokens
+                price = self._prices.price(
+                    names.model,
+                    names.day,
+                    use,
+                    model_version=names.model_version,
+                    deployment_type=names.deployment_type,
+                    service_tier=names.service_tier,
+                    context_tier=names.context_tier,
+                )
+                amount += price.amount if price is not None else 0
+        return tokens, amount
+
+
+def _months(first: date, last: date) -> Iterator[str]:
+    """Yield yyyy-mm of each month that has days between these two."""
+    year, month = first.year, first.month
+    while (year, month) <= (last.year, last.month):
+        yield f"{year:04}-{month:02}"
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
