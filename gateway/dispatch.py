@@ -15,7 +15,7 @@ import msgspec
 from gateway import operations
 from gateway.answers import read_report
 from gateway.attempt import Attempt, AttemptFailed, Kind
-from gateway.bodies import with_model
+from gateway.bodies import NOT_JSON, with_model
 from gateway.call import Call
 from gateway.catalog import ApiKey, CallerToken, Member
 from gateway.cooldown import cooldown
@@ -190,10 +190,6 @@ class Dispatcher:
         if isinstance(auth, ApiKey):
             return "api-key", auth.value
         if isinstance(auth, CallerToken):
-            if not call.caller.token:
-                raise AttemptFailed(
-                    "failed", "the backend takes the caller's own Entra ID token, and none came", result="no-token"
-                )
             return "authorization", f"Bearer {call.caller.token}"
         try:
             return "authorization", f"Bearer {await self._tokens.token()}"
@@ -204,12 +200,14 @@ class Dispatcher:
     async def _read(self, call: Call, member: Member, answer: Answer) -> Attempt:
         kind = _content_type(answer)
         good = answer.status < 400
+        metered = call.target.operation in operations.METERED
         if good and kind == "text/event-stream":
+            if metered and not call.peek.stream:
+                raise UpstreamNonsense("the answer is a stream that nobody asked for")
             first = await answer.chunk()
             if not first:
                 raise UpstreamNonsense("the stream ended before it began")
             return Attempt(member, answer, first=first)
-        metered = call.target.operation in operations.METERED
         if good and not metered and not kind.endswith("json"):
             return Attempt(member, answer, first=await answer.chunk())
         body = await _whole(answer)
@@ -305,6 +303,6 @@ def _text_headers(answer: Answer) -> Mapping[str, str]:
 def _error(body: bytes) -> tuple[str, str]:
     try:
         error = _decode_error(body).error
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return "", ""
     return (str(error.code or ""), (error.message or "")[:500]) if error else ("", "")

@@ -20,6 +20,7 @@ from gateway.errors import (
     MethodNotAllowed,
     OperationNotFound,
     ResponseNotFound,
+    TokenNeeded,
 )
 from gateway.forms import form_model
 from gateway.home import Home
@@ -100,7 +101,7 @@ class Intake:
         stored = await self._stored(target, subscription)
         deployment = self._deployment(target, asked, subscription) if stored is None else self._kept_at(stored)
         deployment = await self._at_home(deployment, target, asked, body, subscription)
-        deployment = _at_backend(deployment, head.backend, subscription)
+        deployment = _in_reach(_at_backend(deployment, head.backend, subscription), caller)
         query = quote(scope["query_string"], safe=QUERY_CHARACTERS)
         hide_usage = _must_ask_for_usage(target, asked, query)
         if hide_usage:
@@ -126,7 +127,7 @@ class Intake:
         )
 
     def _head(self, scope: MutableMapping[str, Any]) -> _Head:
-        head = _Head({"user-agent": "tollgate"})
+        head = _Head({"user-agent": "tollgate", "accept-encoding": "identity"})
         for name, value in scope["headers"]:
             if name in SENT_UPSTREAM:
                 head.upstream[name.decode()] = value.decode("latin-1")
@@ -201,6 +202,18 @@ def _at_backend(deployment: Deployment, backend: str, subscription: Subscription
     if pinned is None:
         raise InvalidRequest(f"The deployment {deployment.name} is not served by the backend {backend[:64]}.")
     return pinned
+
+
+def _in_reach(deployment: Deployment, caller: Caller) -> Deployment:
+    """Return the deployment at the backends that this caller's credentials reach."""
+    reached = deployment if caller.token else deployment.without_token()
+    if reached is None:
+        raise TokenNeeded(
+            f"The backends of the deployment {deployment.name} take the caller's own Entra ID access token. Send it in "
+            "Authorization: Bearer, beside the subscription key in api-key or, where its identity is the "
+            "subscription's, alone."
+        )
+    return reached
 
 
 def _check_method(method: str, target: Target) -> None:

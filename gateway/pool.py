@@ -53,8 +53,8 @@ class Pool:
     def throttling(self, deployment: Deployment, now: float) -> bool:
         """Tell whether the first member to come back is out because it throttles, not because it fails."""
         members = [member for tier in deployment.tiers for member in tier]
-        first = min(members, key=lambda member: self._recovery(member, now))
-        return self._cooling.get(_key(first), now) > now and self._breaker(first).closed_at(now) <= now
+        first = _key(min(members, key=lambda member: self._recovery(member, now)))
+        return first in self._throttled and self._cooling.get(first, now) > now
 
     def answered(self, member: Member, now: float) -> None:
         self._throttled.pop(_key(member), None)
@@ -75,12 +75,16 @@ class Pool:
         self._breaker(member).undecided()
         return self.cool(member, cooldown(headers, wall, in_a_row), now)
 
+    def told(self, backend: str, deployment: str, seconds: float, now: float) -> None:
+        """Take over from another instance that a deployment of a backend throttles."""
+        self._throttled.setdefault((backend, deployment), 1)
+        self._cool((backend, deployment), seconds, now)
+
     def cool(self, member: Member, seconds: float, now: float) -> float:
         """Leave the member alone for `seconds`, or longer where it is left alone longer already."""
-        return self.cool_by_name(_key(member), seconds, now)
+        return self._cool(_key(member), seconds, now)
 
-    def cool_by_name(self, key: tuple[str, str], seconds: float, now: float) -> float:
-        """Do the same for a deployment of a backend, by both names; return the seconds until it may be used again."""
+    def _cool(self, key: tuple[str, str], seconds: float, now: float) -> float:
         until = max(now + seconds, self._cooling.get(key, now))
         self._cooling[key] = until
         return until - now

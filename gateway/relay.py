@@ -21,7 +21,7 @@ type Headers = list[tuple[bytes, bytes]]
 
 NOT_PASSED_ON = frozenset(
     {
-        # Hop by hop (RFC 9110, 7.6.1), made anew by our own server, or ours to say.
+        # Hop by hop (RFC 9110, 7.6.1), undone on the way, made anew by our own server, or ours to say.
         b"connection",
         b"keep-alive",
         b"proxy-authenticate",
@@ -31,6 +31,7 @@ NOT_PASSED_ON = frozenset(
         b"transfer-encoding",
         b"upgrade",
         b"content-length",
+        b"content-encoding",
         b"date",
         b"server",
         b"set-cookie",
@@ -95,7 +96,9 @@ class Relay:
             headers = answer_headers(call, attempt.answer.headers)
             await send({"type": "http.response.start", "status": attempt.answer.status, "headers": headers})
             call.answering = True
-        fault = await self._pump(call, attempt, reader, send) or _unmarked_end(call, reader)
+        fault = await self._pump(call, attempt, reader, send)
+        if reader is not None and not fault:
+            fault = await _ending(call, reader, send)
         if fault and reader is not None and not any(reader.delivered_text().values()):
             raise StreamBroken(fault)
         watch.stop()
@@ -121,7 +124,7 @@ class Relay:
                             sending = True
                             await send({"type": "http.response.body", "body": block, "more_body": True})
                             sending = False
-                        if reader is not None and (reader.ended or reader.malformed):
+                        if reader is not None and (reader.ended or reader.malformed or reader.failed):
                             return ""
                         silent = 0.0
                         limit.reschedule(time() + self._beat)
@@ -153,14 +156,17 @@ class Relay:
         return "upstream_error"
 
 
-def _unmarked_end(call: Call, reader: StreamReader | None) -> str:
-    """Return what is wrong with a stream that has ended: nothing where it said so, or need not."""
-    if reader is None or reader.ended or reader.failed:
-        return ""
-    reader.close()
+async def _ending(call: Call, reader: StreamReader, send: Send) -> str:
+    """Send what is left of a stream that has ended; return what is wrong with its end: nothing where it said so."""
+    if not (reader.ended or reader.malformed or reader.failed) and (rest := reader.finish()):
+        await send({"type": "http.response.body", "body": rest, "more_body": True})
+    if reader.withheld:
+        return f"reported an error: {reader.withheld}"
     if reader.malformed:
         return "sent what is no event stream"
-    return "ended the stream before it was complete" if call.target.operation in ENDING_IS_MARKED else ""
+    if reader.ended or reader.failed or call.target.operation not in ENDING_IS_MARKED:
+        return ""
+    return "ended the stream before it was complete"
 
 
 def answer_headers(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> Headers:

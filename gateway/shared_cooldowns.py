@@ -14,7 +14,7 @@ from gateway.catalog import Member
 from gateway.cooldown import LONGEST
 from gateway.pool import Pool
 from seams.clock import Clock
-from seams.tables import Entity, TableError, Tables, Upsert
+from seams.tables import Entity, TableError, Tables, Upsert, Value
 
 TABLE = "cooldowns"
 PARTITION = "cooldowns"
@@ -73,13 +73,13 @@ class SharedCooldowns:
         if isinstance(until, datetime):
             seconds = (until - self._clock.now()).total_seconds()
             if seconds > 0:
-                key = (str(entity.values["backend"]), str(entity.values["deployment"]))
-                self._pool.cool_by_name(key, min(seconds, LONGEST), self._clock.monotonic())
+                backend, deployment = str(entity.values["backend"]), str(entity.values["deployment"])
+                self._pool.told(backend, deployment, min(seconds, LONGEST), self._clock.monotonic())
 
     async def _write(self, key: tuple[str, str], until: datetime) -> None:
         backend, deployment = key
         row = quote(f"{backend}|{deployment}", safe="|").replace("%", "=")
-        columns = {"backend": backend, "deployment": deployment, "until": until}
+        columns: dict[str, Value] = {"backend": backend, "deployment": deployment, "until": until}
         try:
             async with asyncio.timeout(STORAGE_SECONDS):
                 table = await self._tables.table(TABLE)

@@ -23,7 +23,10 @@ FOLD_AT = 32_768
 
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _END_OF_EVENT = re.compile(rb"(?:\r\n\r\n|\n\n|\r\r)[\r\n]*")
-_FIELD = re.compile(rb"(?:data|event|id|retry)(?::|$)|:")
+_FIELD = re.compile(rb"(?:data|event|id|retry)$|[A-Za-z][A-Za-z0-9_-]*:|:")
+_COMMENTS = re.compile(rb"(?::[^\r\n]*(?:\r\n|\n|\r))+")
+_MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_REQUESTS_FAULTS = (b'"content_filter"', b'"invalid_request_error"')
 _TEXT = re.compile(rb'"(content|refusal|reasoning_content|name|arguments|text|delta)"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
 _MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,128})"')
 
@@ -62,7 +65,8 @@ class StreamReader:
 
     `resources` are the ids of what the stream made. After each `feed`: `ended`, the last event came; `failed`, the
     backend sent an error event; `malformed`, what came is no stream of JSON events, and what `feed` returned stops
-    before it.
+    before it. `withheld` is the message of an error event that came before any content, so that another backend may
+    still answer.
     """
 
     hide_usage: bool
@@ -72,7 +76,10 @@ class StreamReader:
     failed: bool = False
     malformed: bool = False
     resources: list[str] = field(default_factory=list)
-    _held: bytes = b""
+    withheld: str = ""
+    _held: list[bytes] = field(default_factory=list)
+    _held_size: int = 0
+    _seam: bytes = b""
     _delivered: list[bytes] = field(default_factory=list)
     _delivered_size: int = 0
     _text: dict[bytes, list[str]] = field(default_factory=dict)
@@ -80,23 +87,21 @@ class StreamReader:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes and return those that are to go on now."""
-        searched = max(0, len(self._held) - 3)
         if self._held:
-            data = self._held + data
-        if data.endswith(b"\n\n"):
-            block, self._held = data, b""
-        else:
-            block = self._complete(data, searched)
-        if block and not self._is_plain(block):
-            block = self._sort_out(block)
-        if block:
-            self._keep(block)
-        return block
+            seam = self._seam + data
+            if _END_OF_EVENT.search(seam) is None:
+                self._hold(data, seam)
+                return b""
+            data = b"".join((*self._held, data))
+            self._held.clear()
+            self._held_size = 0
+        return self._pass(data if data.endswith(b"\n\n") else self._complete(data))
 
-    def close(self) -> None:
-        """Note that no more bytes come; an event that is not finished now never will be."""
-        if self._held.strip():
-            self.malformed = True
+    def finish(self) -> bytes:
+        """Note that no more bytes come; return what is to go on of a last event without its blank line, with one."""
+        rest = b"".join(self._held).rstrip(b"\r\n")
+        self._held.clear()
+        return self._pass(rest + b"\n\n") if rest.strip() else b""
 
     def delivered_text(self) -> dict[str, str]:
         """Return the text that was passed on, by the JSON field that held it."""
@@ -109,16 +114,31 @@ class StreamReader:
         self._fold()
         return (self.report.model if self.report else "") or self._model
 
-    def _complete(self, data: bytes, searched: int) -> bytes:
+    def _pass(self, block: bytes) -> bytes:
+        if block and not self._is_plain(block):
+            block = self._sort_out(block)
+        if block:
+            self._keep(block)
+        return block
+
+    def _complete(self, data: bytes) -> bytes:
+        """Return the complete events, and hold the rest; comments and blank lines need not wait for more."""
         end = 0
-        for match in _END_OF_EVENT.finditer(data, searched):
+        for match in _END_OF_EVENT.finditer(data):
             end = match.end()
-        if not data[end:].strip():
-            end = len(data)
-        self._held = data[end:]
-        if len(self._held) > LONGEST_EVENT:
-            self.malformed = True
+        rest = data[end:]
+        if not rest.strip() or _COMMENTS.fullmatch(rest):
+            return data
+        self._hold(rest, rest)
         return data[:end]
+
+    def _hold(self, data: bytes, seam: bytes) -> None:
+        # Pieces are joined when their event ends: joining at each read would copy a large event once a read.
+        self._held.append(data)
+        self._held_size += len(data)
+        self._seam = seam[-3:]
+        if self._held_size > LONGEST_EVENT:
+            self.malformed = True
 
     @staticmethod
     def _is_plain(block: bytes) -> bool:
@@ -155,7 +175,7 @@ class StreamReader:
 
     def _note(self, event: bytes) -> bool:
         """Take what an event tells and return whether it goes on to the caller."""
-        lines = event.splitlines()
+        lines = event.removeprefix(b"\xef\xbb\xbf").splitlines()
         if not all(_FIELD.match(line) for line in lines if line):
             self.malformed = True
             return False
@@ -182,12 +202,20 @@ class StreamReader:
             return True
         if envelope.type == "error" or bytes(envelope.error) != b"null":
             self.failed = True
-            return True
+            return not self._withhold(payload)
         report = read_report(payload)
         if report is None or report.usage is None:
             return True
         self.report = report
-        return not (self.hide_usage and _choices(payload).choices == [])
+        return not (self.hide_usage and not _choices(payload).choices)
+
+    def _withhold(self, payload: bytes) -> bool:
+        """Tell whether an error event is the backend's own fault and nothing was said before it."""
+        if any(fault in payload for fault in _REQUESTS_FAULTS) or any(self.delivered_text().values()):
+            return False
+        message = _MESSAGE.search(payload)
+        self.withheld = _unescaped(message[1])[:500] if message else "no message"
+        return True
 
     def _keep(self, block: bytes) -> None:
         self._delivered.append(block)

@@ -102,7 +102,6 @@ class AiohttpUpstream:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=60),
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
             timeout=self._timeout,
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
             read_bufsize=READ_SIZE,

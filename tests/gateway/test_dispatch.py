@@ -20,6 +20,7 @@ from local.simulator.faults import (
     Status,
 )
 from tests.gateway.conftest import key_hash
+from tests.served import served
 
 HELLO: Any = [{"role": "user", "content": "The printer on floor three is on fire."}]
 THROTTLED = Status(status=429, headers={"retry-after-ms": "60000"})
@@ -250,3 +251,31 @@ async def test_the_least_loaded_backend_serves(gateway_with: Any) -> None:
                 await asyncio.sleep(0.01)
         assert {(await ask(gateway))[0] for _ in range(5)} == {"first"}
         assert await slow == ("second", "1")
+
+
+async def test_an_error_that_is_no_text(gateway_with: Any) -> None:
+    """An error body that is not UTF-8 counts against its backend like any other, and the next one answers."""
+
+    async def backend(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 500, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": b'{"error":{"message":"caf\xe9"}}'})
+
+    async with served(backend) as url:
+        async with gateway_with() as plain:
+            second = {"endpoint": plain.simulators["second"].url, "auth": {"api_key": "setting:UPSTREAM_KEY"}}
+        backends = {"first": {"endpoint": url, "auth": {"api_key": "setting:UPSTREAM_KEY"}}, "second": second}
+        pool = [{"backend": "first"}, {"backend": "second", "priority": 2}]
+        deployments = {"gpt-4o": {"model": "gpt-4o", "pool": pool}}
+        async with gateway_with(backends=backends, deployments=deployments) as gateway:
+            assert await ask(gateway) == ("second", "2")
+
+
+async def test_misconfigured_backends_do_not_throttle(gateway: Any) -> None:
+    """When all backends refuse our credentials the answer is 503, also while they are left alone."""
+    for simulator in gateway.simulators.values():
+        await simulator.inject(Status(status=401))
+    for _ in range(2):
+        with pytest.raises(openai.InternalServerError) as raised:
+            await ask(gateway)
+        assert (raised.value.status_code, raised.value.code) == (503, "no_backend_available")

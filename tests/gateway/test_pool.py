@@ -61,12 +61,23 @@ def test_throttling_or_failing() -> None:
     """Throttled members are told from failing ones by the first of them to come back."""
     one, two = member("one"), member("two")
     both, chosen = pool(), deployment((one, two))
-    both.cool(one, 3.0, 0.0)
+    both.throttled(one, {"retry-after": "3"}, 0.0, WALL)
     both.failed(two, 0.0)
     both.failed(two, 0.0)
     assert both.throttling(chosen, 0.0)
-    both.cool(one, 30.0, 0.0)
+    both.throttled(one, {"retry-after": "30"}, 0.0, WALL)
     assert not both.throttling(chosen, 0.0)
+
+
+def test_a_misconfigured_member_does_not_throttle() -> None:
+    """A member that is left alone for another reason than a 429 is no reason to answer 429."""
+    one = member("one")
+    alone = pool()
+    alone.cool(one, 30.0, 0.0)
+    assert not alone.throttling(deployment((one,)), 0.0)
+    told = pool()
+    told.told("one", "gpt-4o", 30.0, 0.0)
+    assert told.throttling(deployment((one,)), 0.0)
 
 
 def test_a_cooldown_belongs_to_one_deployment() -> None:

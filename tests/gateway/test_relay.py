@@ -1,6 +1,7 @@
 """Streams through the gateway: when pieces arrive, what a broken stream becomes, and what it costs."""
 
 import asyncio
+import gzip
 import json
 import time
 from collections.abc import AsyncIterator
@@ -282,3 +283,48 @@ async def test_heartbeats_in_silence(gateway_with: Any) -> None:
         assert rest.replace(b": still waiting\n\n", b"") == chunk("b") + DONE
         (event,) = await gateway.settled(1)
         assert (event.outcome, event.meters.completion_tokens) == ("completed", 3)
+
+
+async def test_an_error_before_any_content_moves_on(gateway_with: Any, simulators: Any) -> None:
+    """An error that a stream begins with moves the call on; where no backend is left its message is passed on."""
+    error = b'data: {"error": {"message": "overloaded", "code": "server_error"}}\n\n'
+    backend = ScriptedBackend([error])
+    backend.steps[0].set()
+    async with served(backend) as url:
+        alone = one_backend(url)
+        both = alone | {
+            "backends": alone["backends"]
+            | {"second": {"endpoint": simulators["second"].url, "auth": {"api_key": "setting:UPSTREAM_KEY"}}}
+        }
+        both["deployments"] = {
+            "gpt-4o": {"model": "gpt-4o", "pool": [{"backend": "first"}, {"backend": "second", "priority": 2}]}
+        }
+        async with gateway_with(**both) as gateway:
+            stream = await gateway.azure().chat.completions.create(**STREAM)
+            said = [part.choices[0].delta.content or "" async for part in stream if part.choices]
+            assert "printer on floor three" in "".join(said)
+        async with gateway_with(**alone) as gateway:
+            stream = await gateway.azure().chat.completions.create(**STREAM)
+            with pytest.raises(openai.APIError, match="overloaded"):
+                [part async for part in stream]
+
+
+async def test_compressed_answers_are_opened(gateway_with: Any) -> None:
+    """A backend that compresses although nobody asked is read, metered and passed on as plain JSON."""
+    seen: list[bytes] = []
+
+    async def backend(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        seen.extend(value for name, value in scope["headers"] if name == b"accept-encoding")
+        usage = {"prompt_tokens": 7, "completion_tokens": 3}
+        body = gzip.compress(json.dumps({"object": "chat.completion", "choices": [], "usage": usage}).encode())
+        headers = [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async with served(backend) as url, gateway_with(**one_backend(url)) as gateway:
+        answer = await gateway.azure().chat.completions.create(model="gpt-4o", messages=HELLO)
+        assert answer.object == "chat.completion"
+        (event,) = await gateway.settled(1)
+        assert (event.meters.prompt_tokens, event.estimated) == (7, False)
+    assert seen == [b"identity"]

@@ -124,8 +124,7 @@ def run(case: Case, hide: bool, cuts: list[int]) -> tuple[bytes, StreamReader]:
     reader = StreamReader(hide, case.texts)
     edges = [0, *sorted(cuts), len(case.whole)]
     out = b"".join(reader.feed(case.whole[a:b]) for a, b in pairwise(edges))
-    reader.close()
-    return out, reader
+    return out + reader.finish(), reader
 
 
 def check(case: Case, hide: bool, cuts: list[int]) -> None:
@@ -170,10 +169,13 @@ def test_cut_anywhere(name: str, hide: bool, count: int, source: random.Random) 
 
 
 def test_complete_events_do_not_wait() -> None:
-    """An event goes on with the read that completes it; only an unfinished one is held back."""
+    """An event goes on with the read that completes it; only an unfinished one is held back, and no comment is."""
     case = CASES["chat"]
     reader = StreamReader(True, case.texts)
     for place, event in enumerate(case.events):
+        if event.startswith(b":"):
+            assert reader.feed(event[:-1]) + reader.feed(event[-1:]) == event
+            continue
         assert reader.feed(event[:-1]) == b""
         assert reader.feed(event[-1:]) == (b"" if place == case.usage else event)
 
@@ -226,14 +228,16 @@ def test_malformed_at_each_event(name: str, broken: bytes) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_stream_that_stops(name: str) -> None:
-    """A stream that ends inside an event is malformed; one that ends between events is only not ended."""
+    """A stream that ends inside an event is malformed; a last event lacks nothing but its blank line, or is none."""
     case = CASES[name]
     for cut in range(len(case.whole)):
         reader = StreamReader(False, case.texts)
         out = reader.feed(case.whole[:cut])
-        reader.close()
+        rest = reader.finish()
+        left = case.whole[len(out) : cut].strip()
         assert case.whole.startswith(out)
-        assert reader.malformed == bool(case.whole[len(out) : cut].strip())
+        assert rest.strip() in {b"", left}
+        assert reader.malformed == (bool(left) and not rest)
         assert not reader.ended or reader.report is not None
 
 
@@ -248,11 +252,45 @@ def test_a_stream_that_stops(name: str) -> None:
     ids=range(4),
 )
 def test_an_error_event_is_passed_on(event: bytes) -> None:
-    """A backend's own error event reaches the caller, and the stream counts as failed."""
+    """Once something was said a backend's own error event reaches the caller, and the stream counts as failed."""
     reader = StreamReader(True, TEXT_OF_CHAT)
+    reader.feed(sse(chunk({"content": "said"})))
     assert reader.feed(event) == event
     assert reader.failed
     assert not reader.malformed
+    assert not reader.withheld
+
+
+def test_an_error_before_any_content_is_withheld() -> None:
+    """An error that is not the request's own, before anything was said, is kept back: another backend may answer."""
+    reader = StreamReader(True, TEXT_OF_CHAT)
+    assert reader.feed(sse(chunk({"role": "assistant", "content": ""})))
+    assert reader.feed(sse({"error": {"message": "over\nloaded", "code": "server_error"}})) == b""
+    assert (reader.failed, reader.withheld) == (True, "over\nloaded")
+    refused = StreamReader(True, TEXT_OF_CHAT)
+    filtered = sse({"error": {"message": "filtered", "code": "content_filter"}})
+    assert refused.feed(filtered) == filtered
+    assert (refused.failed, refused.withheld) == (True, "")
+
+
+def test_what_lenient_servers_send() -> None:
+    """A byte order mark, unknown fields and a [DONE] without its blank line are no faults."""
+    event = sse(chunk({"content": "a"}))
+    reader = StreamReader(True, TEXT_OF_CHAT)
+    odd = b"\xef\xbb\xbf" + event + b"x-trace: 7\n" + event
+    assert reader.feed(odd) == odd
+    assert reader.feed(b": one\n") == b": one\n"
+    assert reader.feed(b"data: [DONE]") == b""
+    assert reader.finish() == b"data: [DONE]\n\n"
+    assert (reader.ended, reader.malformed) == (True, False)
+
+
+def test_usage_without_choices_is_hidden() -> None:
+    """A usage chunk that was not asked for is taken out whether its choices are empty, null or absent."""
+    for choices in ({"choices": []}, {"choices": None}, {}):
+        reader = StreamReader(True, TEXT_OF_CHAT)
+        assert reader.feed(sse({**choices, "usage": {"prompt_tokens": 1, "completion_tokens": 2}})) == b""
+        assert reader.report is not None
 
 
 def test_words_about_errors_are_no_errors() -> None:
@@ -292,7 +330,7 @@ def test_an_event_without_end_is_given_up() -> None:
     assert reader.feed(b"data: " + piece) == b""
     while not reader.malformed:
         assert reader.feed(piece) == b""
-        assert len(reader._held) <= LONGEST_EVENT + len(piece)
+        assert sum(map(len, reader._held)) <= LONGEST_EVENT + len(piece)
 
 
 def test_a_large_event_takes_linear_time() -> None:
@@ -346,7 +384,7 @@ def test_any_bytes_are_survived(data: bytes) -> None:
     """Bytes of any kind neither raise nor change on their way: what comes out is where the input begins."""
     reader = StreamReader(True, TEXT_OF_CHAT)
     out = reader.feed(data)
-    reader.close()
     assert data.startswith(out)
+    reader.finish()
     reader.delivered_text()
     texts_of("chat/completions", data)
