@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gateway.catalog import Subscription
-from gateway.errors import Forbidden, Unauthenticated
+from gateway.errors import Forbidden, TokenRefused, Unauthenticated
 
 KEY_HEADERS = (b"ocp-apim-subscription-key", b"api-key")
 LONGEST_KEY = 16_384
@@ -68,7 +68,10 @@ class Directory(Protocol):
 
 class TokenReader(Protocol):
     async def identities(self, token: str) -> Sequence[str]:
-        """Return the identities that a valid access token proves, the strongest first. Raises Unauthenticated."""
+        """Return the identities that a valid access token proves, the strongest first.
+
+        Raises TokenRefused, and IdentityUnavailable where that cannot be found out now.
+        """
         ...
 
 
@@ -87,18 +90,26 @@ class Callers:
         key = next((named[name] for name in KEY_HEADERS if name in named), b"")
         if not (key or bearer) or len(key) > LONGEST_KEY or len(bearer) > LONGEST_KEY:
             raise Unauthenticated(UNAUTHENTICATED)
-        if not key and self._tokens is not None and bearer.count(b".") == 2:
+        if not key and self._tokens is not None and _is_token(bearer):
             return await self._by_token(self._tokens, bearer.decode("latin-1"))
         caller = await self._directory.holder(key or bearer)
         if caller is None:
             raise Unauthenticated(UNAUTHENTICATED)
-        return replace(caller, token=bearer.decode("latin-1")) if key and bearer else caller
+        # A key that comes twice, as some SDKs send it, is no token: it must not go upstream.
+        return replace(caller, token=bearer.decode("latin-1")) if key and _is_token(bearer) else caller
 
     async def _by_token(self, tokens: TokenReader, token: str) -> Caller:
-        caller = await self._directory.member(await tokens.identities(token))
+        identities = await tokens.identities(token)
+        caller = await self._directory.member(identities)
         if caller is None:
-            raise Unauthenticated("Access denied: the access token is valid, but no subscription lists its identity.")
+            shown = ", ".join(identities[:3]) or "it proves none"
+            raise TokenRefused(f"it is valid, but no subscription lists its identity ({shown})")
         return Caller(caller.subscription, token)
+
+
+def _is_token(bearer: bytes) -> bool:
+    """Tell a signed access token by its shape: three parts, the first of them a JSON object in base64."""
+    return bearer.startswith(b"eyJ") and bearer.count(b".") == 2
 
 
 _CREDENTIALS = frozenset({*KEY_HEADERS, b"authorization"})

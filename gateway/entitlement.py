@@ -27,6 +27,14 @@ def check_name(value: str) -> str:
 Name = Annotated[str, AfterValidator(check_name)]
 
 
+def _as_claimed(identity: str) -> str:
+    """Return the identity as the tokens have it: ids in lower case, a role as it is written."""
+    return identity if identity.startswith("role:") else identity.lower()
+
+
+Identity = Annotated[str, Field(pattern=r"^(azp|oid|group|role):[^\s:][^\s]{0,127}$"), AfterValidator(_as_claimed)]
+
+
 class Section(BaseModel):
     """A table of keys. Strict: a limit of "5" or true is a slip, and must not pass for a number."""
 
@@ -64,7 +72,7 @@ class DeploymentLimitsSection(LimitsSection):
 class Entitlement(Section):
     """A subscription's fields but for its name and keys. `deployments` None: all."""
 
-    identities: list[Annotated[str, Field(pattern=r"^(azp|oid|group|role):[^\s:][^\s]{0,127}$")]] = []
+    identities: list[Identity] = []
     may_choose_backend: bool = False
     cost_centre: Annotated[str, Field(max_length=64)] = ""
     deployments: list[str] | None = None

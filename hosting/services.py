@@ -23,7 +23,9 @@ from gateway.catalog import Catalog, ManagedIdentity
 from gateway.catalog_file import load_catalog
 from gateway.directory import DirectoryRules, StoredDirectory
 from gateway.dispatch import Dispatcher, DispatchRules
+from gateway.entra import EntraRules, EntraTokens
 from gateway.intake import BodyRules, Intake
+from gateway.key_ring import KeyRing
 from gateway.limiter import Limiter
 from gateway.metering import Meter
 from gateway.pool import Pool
@@ -107,7 +109,7 @@ class _Builder:
         self._closing.callback(counter.close)
         store = SubscriptionStore(seams.tables)
         directory = self._directory(catalog, store)
-        callers = Callers(directory)
+        callers = Callers(directory, self._callers_tokens())
         prices = Prices()
         meter = Meter(counter, UsagePublisher(stream), self._clock)
         pool = Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds)
@@ -140,6 +142,24 @@ class _Builder:
         directory = StoredDirectory(catalog, store, self._clock, rules)
         self._closing.push_async_callback(directory.close)
         return directory
+
+    def _callers_tokens(self) -> EntraTokens | None:
+        settings = self._settings
+        if not (settings.entra_tenant_id or settings.entra_audience):
+            return None
+        if not (settings.entra_tenant_id and settings.entra_audience):
+            raise WrongSettings(
+                "Set ENTRA_TENANT_ID and ENTRA_AUDIENCE, or neither: one says nothing without the other."
+            )
+        try:
+            rules = EntraRules.of(settings.entra_authority, settings.entra_tenant_id, settings.entra_audience)
+        except ValueError as error:
+            raise WrongSettings(f"Callers' access tokens cannot be checked: {error}.") from error
+        upstream = AiohttpUpstream(settings.connect_timeout_seconds)
+        keys = KeyRing(rules.authority, rules.tenant, upstream, self._clock)
+        self._closing.push_async_callback(upstream.close)
+        self._closing.push_async_callback(keys.close)
+        return EntraTokens(rules, keys, self._clock)
 
     def _dispatcher(self, catalog: Catalog, pool: Pool, cooldowns: SharedCooldowns) -> Dispatcher:
         settings = self._settings
