@@ -54,21 +54,24 @@ class Breaker:
         if self._open_until is not None:
             self._probe_until = now + longest
 
-    def succeeded(self, now: float) -> None:
+    def succeeded(self, now: float) -> bool:
+        """Note an answer; return whether it closed the breaker."""
+        closes = self._open_until is not None
         self._open_until = self._probe_until = None
         self._in_a_row = self._trips = 0
         self._count(now, failures=0)
+        return closes
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float) -> bool:
+        """Note a failure; return whether it opened the breaker."""
         self._in_a_row += 1
         self._count(now, failures=1)
-        if self._open_until is None:
-            if self._trips_now():
-                self._trip(now)
-        elif self._probe_until is not None:
-            # Without a probe under way it is an attempt that began before the trip, and tells nothing new: many of
-            # them at once would lengthen the pause to its limit.
+        # Open and without a probe under way, it is an attempt that began before the trip, and tells nothing new: many
+        # of them at once would lengthen the pause to its limit.
+        trips = self._trips_now() if self._open_until is None else self._probe_until is not None
+        if trips:
             self._trip(now)
+        return trips
 
     def undecided(self) -> None:
         """Note that an attempt ended without an outcome: its caller left. The next one may probe."""

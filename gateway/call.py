@@ -7,6 +7,7 @@ from gateway.attempt import Attempt
 from gateway.bodies import Peek
 from gateway.callers import Caller
 from gateway.catalog import Deployment, Member, Subscription
+from gateway.errors import GatewayError
 from gateway.home import Home
 from gateway.operations import Target
 from gateway.streaming import StreamReader
@@ -32,7 +33,8 @@ class Call:
     `tried` grows with each attempt and `results` with what became of it. `broken` has the numbers, from 1, of those
     that failed after their backend had begun to answer; `answering` says that the caller has the head of its answer.
     `prompt` is the same for calls whose prompts begin alike, see `gateway.choice`; `stored` is set where the call is
-    about a response that a backend keeps. `limit_headers` is None where the subscription has no limits.
+    about a response that a backend keeps. `limit_headers` is None where the subscription has no limits. `error` is what
+    the gateway answered with where it answered itself; `trace` belongs to the observer.
     """
 
     id: str
@@ -59,6 +61,8 @@ class Call:
     first_byte_at: float | None = None
     claim: Claim | None = None
     limit_headers: list[tuple[bytes, bytes]] | None = None
+    error: GatewayError | None = None
+    trace: object = None
 
     @property
     def member(self) -> Member:

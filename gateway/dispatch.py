@@ -21,6 +21,7 @@ from gateway.catalog import ApiKey, CallerToken, Member
 from gateway.cooldown import cooldown
 from gateway.errors import NoBackend, UpstreamGarbage
 from gateway.forms import with_form_model
+from gateway.observer import UNOBSERVED, Observer
 from gateway.pool import Pool
 from gateway.shared_cooldowns import SharedCooldowns
 from gateway.upstream import Answer, Request, Upstream, UpstreamError, UpstreamNonsense
@@ -74,6 +75,7 @@ class Dispatcher:
         clock: Clock,
         rules: DispatchRules,
         random: Callable[[], float],
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._pool = pool
         self._upstream = upstream
@@ -82,6 +84,7 @@ class Dispatcher:
         self._clock = clock
         self._rules = rules
         self._random = random
+        self._observer = observer
 
     async def open(self, call: Call) -> Attempt:
         """Return the first usable answer.
@@ -111,6 +114,7 @@ class Dispatcher:
                 self._pool.released(member)
                 last = failure
                 call.results.append(failure.result)
+                self._observer.attempt_failed(call, failure.result)
                 logger.warning("%s attempt %d at %s: %s", call.id, len(call.tried), member.backend.name, failure)
                 if failure.answered:
                     call.broken.append(len(call.tried))

@@ -10,6 +10,7 @@ from gateway import operations
 from gateway.answers import AnswerReport, split_version
 from gateway.call import Call
 from gateway.catalog import Member
+from gateway.observer import UNOBSERVED, Observer
 from gateway.publisher import UsagePublisher
 from gateway.streaming import texts_of
 from gateway.tokens import TokenCounter
@@ -31,10 +32,13 @@ class _Consumed:
 class Meter:
     """Publishes one event a call, and one for each broken attempt that a backend bills."""
 
-    def __init__(self, counter: TokenCounter, publisher: UsagePublisher, clock: Clock) -> None:
+    def __init__(
+        self, counter: TokenCounter, publisher: UsagePublisher, clock: Clock, observer: Observer = UNOBSERVED
+    ) -> None:
         self._counter = counter
         self._publisher = publisher
         self._clock = clock
+        self._observer = observer
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def settle(self, call: Call, outcome: Outcome | None) -> None:
@@ -46,6 +50,7 @@ class Meter:
             events += self._fetched(call)
         if call.claim is not None:
             call.claim.settle(events)
+        self._observer.call_ended(call, events)
         if len(events) == 1:
             await self._publisher.publish(events[0])
         elif events:

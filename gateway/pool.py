@@ -7,20 +7,28 @@ tried it. Cooldowns belong to a deployment of a backend, as Azure's limits do; b
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
-from gateway.breaker import Breaker, BreakerRules
+from gateway.breaker import Breaker, BreakerRules, BreakerState
 from gateway.catalog import Deployment, Member
 from gateway.choice import choose_member
 from gateway.cooldown import cooldown
+from gateway.observer import UNOBSERVED, Observer
 
 
 class Pool:
     """Health of every backend, as this instance saw it. Times are monotonic seconds; no I/O."""
 
-    def __init__(self, random: Callable[[], float], rules: BreakerRules, longest_attempt: float) -> None:
+    def __init__(
+        self,
+        random: Callable[[], float],
+        rules: BreakerRules,
+        longest_attempt: float,
+        observer: Observer = UNOBSERVED,
+    ) -> None:
         """Take `random` for numbers in [0, 1), and `longest_attempt`, the seconds after which a probe is given up."""
         self._random = random
         self._rules = rules
         self._longest_attempt = longest_attempt
+        self._observer = observer
         self._breakers: dict[str, Breaker] = {}
         self._cooling: dict[tuple[str, str], float] = {}
         self._throttled: dict[tuple[str, str], int] = {}
@@ -58,11 +66,13 @@ class Pool:
 
     def answered(self, member: Member, now: float) -> None:
         self._throttled.pop(_key(member), None)
-        self._breaker(member).succeeded(now)
+        if self._breaker(member).succeeded(now):
+            self._observer.breaker_changed(member.backend.name, "closed")
 
     def failed(self, member: Member, now: float) -> None:
         """Note a connect error, a time-out, garbage or a 5xx."""
-        self._breaker(member).failed(now)
+        if self._breaker(member).failed(now):
+            self._observer.breaker_changed(member.backend.name, "open")
 
     def undecided(self, member: Member) -> None:
         """Note that the caller left before the backend showed how it is."""
@@ -82,12 +92,21 @@ class Pool:
 
     def cool(self, member: Member, seconds: float, now: float) -> float:
         """Leave the member alone for `seconds`, or longer where it is left alone longer already."""
+        self._observer.cooled(member, seconds)
         return self._cool(_key(member), seconds, now)
 
     def _cool(self, key: tuple[str, str], seconds: float, now: float) -> float:
         until = max(now + seconds, self._cooling.get(key, now))
         self._cooling[key] = until
         return until - now
+
+    def breaker_states(self, now: float) -> Mapping[str, BreakerState]:
+        """Return the state of each backend's breaker, of those that were tried."""
+        return {name: breaker.state(now) for name, breaker in self._breakers.items()}
+
+    def cooldowns(self, now: float) -> Mapping[tuple[str, str], float]:
+        """Return the seconds that each deployment of a backend still cools down, of those that do."""
+        return {key: until - now for key, until in self._cooling.items() if until > now}
 
     def _recovery(self, member: Member, now: float) -> float:
         cooling = self._cooling.get(_key(member), now)

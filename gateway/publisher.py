@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from gateway import usage
+from gateway.observer import UNOBSERVED, Observer
 from gateway.usage import UsageEvent
 from seams.events import EventStream, StreamUnavailable
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 class _Waiting:
     body: bytes
     key: str
+    since: float
     done: asyncio.Future[None]
 
     def settle(self) -> None:
@@ -37,15 +39,18 @@ class _Waiting:
 class UsagePublisher:
     """`lost` counts the events that no store took; it must read 0, and each is in the log whole."""
 
-    def __init__(self, stream: EventStream) -> None:
+    def __init__(self, stream: EventStream, observer: Observer = UNOBSERVED) -> None:
         self._stream = stream
+        self._observer = observer
+        self._failed_at: float | None = None
         self._waiting: list[_Waiting] = []
         self._sender: asyncio.Task[None] | None = None
         self.lost = 0
 
     async def publish(self, event: UsageEvent) -> None:
         """Return when the event is durable, or given up and counted as lost. Cancelling it does not take it back."""
-        waiting = _Waiting(usage.encode(event), event.subscription, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(usage.encode(event), event.subscription, loop.time(), loop.create_future())
         if len(self._waiting) >= MOST_WAITING:
             self._lose([waiting], "too many events are waiting")
             return
@@ -53,6 +58,15 @@ class UsagePublisher:
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
         await asyncio.shield(waiting.done)
+
+    @property
+    def waiting(self) -> int:
+        """The events that wait for the next batch."""
+        return len(self._waiting)
+
+    def failing_for(self) -> float | None:
+        """Return the seconds since the stream last refused a batch; None where it has taken one since."""
+        return None if self._failed_at is None else asyncio.get_running_loop().time() - self._failed_at
 
     async def close(self) -> None:
         """Wait until everything that was taken is durable or lost."""
@@ -82,11 +96,14 @@ class UsagePublisher:
                 try:
                     await self._stream.publish(bodies, key)
                 except StreamUnavailable as error:
+                    self._failed_at = asyncio.get_running_loop().time()
                     if pause is None:
                         self._lose(batch, str(error))
                         return
                     await asyncio.sleep(pause)
                 else:
+                    self._failed_at = None
+                    self._observer.published(len(batch), asyncio.get_running_loop().time() - batch[0].since)
                     return
         except asyncio.CancelledError:
             self._lose(batch, "the gateway is stopping")
@@ -100,6 +117,7 @@ class UsagePublisher:
 
     def _lose(self, batch: list[_Waiting], why: str) -> None:
         self.lost += len(batch)
+        self._observer.lost(len(batch))
         for waiting in batch:
             logger.critical("Usage event lost (%s): %s", why, waiting.body.decode())
             waiting.settle()

@@ -24,6 +24,7 @@ from gateway.intake import Intake
 from gateway.limiter import Limiter
 from gateway.metering import Meter
 from gateway.models import model, model_list
+from gateway.observer import UNOBSERVED, Observer
 from gateway.operations import Target
 from gateway.relay import Headers, Relay, Send, own_headers
 from gateway.usage import Outcome
@@ -50,6 +51,7 @@ class Gateway:
         meter: Meter,
         affinity: Affinity,
         limiter: Limiter,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._catalog = catalog
         self._callers = callers
@@ -59,6 +61,7 @@ class Gateway:
         self._meter = meter
         self._affinity = affinity
         self._limiter = limiter
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call_id = scope.get(INVOCATION_ID) or os.urandom(16).hex()
@@ -70,7 +73,8 @@ class Gateway:
                 return
             call = await self._intake.call(call_id, caller, target, scope, receive)
         except GatewayError as error:
-            await refuse(send, error, [(b"x-request-id", call_id.encode())])
+            self._observer.refused(error, None)
+            await refuse(send, error, [(b"x-request-id", call_id.encode()), (b"x-gateway-attempts", b"0")])
         except CallerLeft:
             return
         else:
@@ -78,12 +82,15 @@ class Gateway:
 
     async def _serve(self, call: Call, receive: Receive, send: Send) -> None:
         outcome: Outcome | None = None
+        self._observer.call_started(call)
         try:
             async with DepartureWatch(receive) as watch:
                 outcome = await self._answer(call, send, watch)
         except CallerLeft:
             outcome = "client_closed"
         except GatewayError as error:
+            call.error = error
+            self._observer.refused(error, call)
             await refuse(send, error, own_headers(call))
         except asyncio.CancelledError:
             self._meter.settle_later(call, "client_closed")
@@ -91,9 +98,10 @@ class Gateway:
         except Exception:
             logger.exception("%s failed", call.id)
             outcome = "upstream_error" if call.attempt else None
+            call.error = GatewayError(f"The gateway failed. Request id: {call.id}.")
             # Where the answer has begun, its server refuses a second start, and the caller sees it cut.
             with contextlib.suppress(RuntimeError):
-                await refuse(send, GatewayError(f"The gateway failed. Request id: {call.id}."), own_headers(call))
+                await refuse(send, call.error, own_headers(call))
         finally:
             self._dispatcher.done(call)
             if call.claim is not None:
