@@ -179,7 +179,9 @@ class _Reader:
             except ValueError as error:
                 self.problems.append(f"{section}.{name}: {error}")
             part = self._one(f"{section}.{name}", model, value)
-            if part is not None:
+            if part is None:
+                self._check_names(section, name, value)
+            else:
                 yield name, part
 
     def _names(self, section: str) -> Collection[str]:
@@ -242,6 +244,18 @@ class _Reader:
             for deployment in part.unknown_deployments(self._names("deployments"))
         ]
         return part.subscription(name, tuple(part.key_hashes))
+
+    def _check_names(self, section: str, name: str, value: object) -> None:
+        """Check what a part that is wrong by itself names elsewhere, so that one start shows that, too."""
+        named: object = None
+        if isinstance(value, dict):
+            named = value.get("pool" if section == "deployments" else "deployments")
+        for place, item in enumerate(named if isinstance(named, list) else []):
+            backend = item.get("backend") if isinstance(item, dict) else None
+            if section == "deployments" and isinstance(backend, str) and backend not in self._names("backends"):
+                self.problems.append(f"deployments.{name}.pool.{place}.backend: no backend {backend!r}")
+            if section == "subscriptions" and isinstance(item, str) and item not in self._names("deployments"):
+                self.problems.append(f"subscriptions.{name}.deployments: no deployment {item!r}")
 
     def _check_keys(self, subscriptions: Mapping[str, Subscription], operators: _Operators) -> None:
         holders = dict.fromkeys(operators.key_hashes, "operators")

@@ -2,20 +2,21 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from chargeback import routes as chargeback
 from enrichment import routes as enrichment
 from gateway import management, operations
 from gateway.callers import Caller
 from gateway.description import described_paths
-from gateway.routes import Gateway
+from gateway.routes import INVOCATION_ID, Gateway
 from hosting import reference
 from hosting.error_answers import add_error_handlers
 from hosting.services import Services
@@ -35,6 +36,8 @@ class TollgateApp(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(operations.PREFIXES):
             await self._gateway(scope, receive, send)
+        elif scope["type"] == "http":
+            await super().__call__(scope, receive, _with_request_id(scope, send))
         else:
             await super().__call__(scope, receive, send)
 
@@ -45,6 +48,18 @@ class TollgateApp(FastAPI):
             schema.setdefault("components", {})["securitySchemes"] = _SECURITY
             schema["security"] = [{name: []} for name in _SECURITY]
         return self.openapi_schema or {}
+
+
+def _with_request_id(scope: Scope, send: Send) -> Send:
+    """Return a `send` whose answers carry `x-request-id`, as the gateway's do."""
+    request_id = (scope.get(INVOCATION_ID) or os.urandom(16).hex()).encode()
+
+    async def named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+        await send(message)
+
+    return named
 
 
 _SECURITY = {

@@ -33,7 +33,7 @@ def main() -> int:
 
 def _listener(port: str) -> socket.socket | None:
     """Take the port, or say on stderr why not."""
-    if not port.isdecimal() or int(port) > 65535:
+    if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         print(f"PORT must be a number from 0 to 65535, not {port!r}.", file=sys.stderr)
         return None
     try:

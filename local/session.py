@@ -21,7 +21,7 @@ from local.demonstration import Demo, DemoFailed, running_demo
 from local.host import Host, HttpServer
 from local.invocations import NotServable
 from local.ready import ready_text
-from local.state import state_folder, streams_of
+from local.state import open_state_folder, state_folder, streams_of
 
 _STOP_SECONDS: Final = 2.0
 _FIRST_ANSWER_SECONDS: Final = 60.0
@@ -29,11 +29,16 @@ _FIRST_ANSWER_SECONDS: Final = 60.0
 
 def run(listener: socket.socket) -> int:
     """Serve the `function_app.py` of the working directory until a signal; return the exit code."""
-    logging.basicConfig(
-        level=os.environ.get("LOG_LEVEL") or "INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=_log_level(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("azure").setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        open_state_folder()
+    except OSError as error:
+        _complain(
+            f"The state folder {state_folder()} cannot be written: {error.strerror}. Name another: make run STATE=..."
+        )
+        return 2
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(listener))
@@ -46,6 +51,12 @@ def run(listener: socket.socket) -> int:
     except DemoFailed as error:
         _complain(str(error))
         return 1
+
+
+def _log_level() -> str:
+    """Return the level to log at; one that does not exist is for the settings to refuse, by name."""
+    level = os.environ.get("LOG_LEVEL", "").upper()
+    return level if level in logging.getLevelNamesMapping() else "INFO"
 
 
 async def _serve(listener: socket.socket) -> int:

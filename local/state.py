@@ -1,6 +1,7 @@
 """The folder in which a developer's machine keeps what Azure would: rows and events."""
 
 import os
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,14 @@ from local.events import LocalStreams
 def state_folder() -> Path:
     """Return the folder that STATE names, `.local` by default, as an absolute path."""
     return Path(os.environ.get("STATE") or ".local").resolve()
+
+
+def open_state_folder() -> None:
+    """Make the folder and see that files can be written in it, before anything is promised. Raises OSError."""
+    folder = state_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        return
 
 
 @cache

@@ -22,7 +22,7 @@ endpoint = "https://contoso-eastus.openai.azure.com"   # http:// only for loopba
 kind = "ptu"                        # or "paygo", the default
 deployment_type = "ptu"             # global | datazone | regional | ptu: how it is billed
 region = "eastus"
-auth = "managed-identity"           # the default; or "caller" (token pass-through); or {{ api_key = "setting:AOAI_KEY" }}
+auth = "managed-identity"           # the default; or "caller"; or {{ api_key = "setting:AOAI_KEY" }}
 
 [backends.sweden]
 endpoint = "https://contoso-sweden.openai.azure.com/"
@@ -323,7 +323,23 @@ JSON = st.recursive(
 )
 def test_any_value_anywhere_loads_or_is_refused(path: str, value: Any) -> None:
     """Whatever stands wherever, the catalog loads or CatalogError says why not."""
+    told = ["loaded"]
     try:
         load(changed(path, value), KEY="secret")
     except CatalogError as error:
-        assert error.problems
+        told = error.problems
+    assert told
+
+
+def test_a_wrong_part_hides_nothing() -> None:
+    """What a part names elsewhere is checked though the part itself is wrong, so that one start shows all."""
+    catalog = {
+        "backends": {},
+        "deployments": {"gpt-4o": {"model": "", "pool": [{"backend": "nowhere", "weight": -1}, 7]}},
+        "subscriptions": {"team": {"key_hashes": ["no hash"], "deployments": ["gpt-9", 7]}},
+    }
+    with pytest.raises(CatalogError) as raised:
+        load_catalog(json.dumps(catalog), {}.get)
+    text = "\n".join(raised.value.problems)
+    for told in ("gpt-4o.model", "weight", "no backend 'nowhere'", "key_hashes", "no deployment 'gpt-9'"):
+        assert told in text

@@ -145,12 +145,27 @@ def test_started_twice(run: Run, tmp_path: Path) -> None:
         assert first.ask("GET", "/collected") == []
 
 
-def test_port_is_no_port(run: Run) -> None:
+@pytest.mark.parametrize("port", ["http", "-1", "65536", "\u0663"])
+def test_port_is_no_port(run: Run, port: str) -> None:
     """Nonsense for a port is told in one line."""
-    with run(PORT="http") as tollgate:
+    with run(PORT=port) as tollgate:
         _, errors = tollgate.process.communicate(timeout=10)
     assert tollgate.process.returncode == 2
-    assert errors == "PORT must be a number from 0 to 65535, not 'http'.\n"
+    assert errors == f"PORT must be a number from 0 to 65535, not {port!r}.\n"
+
+
+@pytest.mark.parametrize("catalog", ["", "mine.toml"])
+def test_state_that_cannot_be_written(run: Run, tmp_path: Path, catalog: str) -> None:
+    """A state folder that cannot be written stops the start, whatever the catalog: events would be lost in it."""
+    file = tmp_path / "file"
+    file.write_text("a file, and no folder")
+    with run(STATE=str(file / "state"), GATEWAY_CATALOG=catalog) as tollgate:
+        output, errors = tollgate.process.communicate(timeout=10)
+    assert tollgate.process.returncode == 2
+    assert "ready" not in output
+    assert errors == (
+        f"The state folder {file / 'state'} cannot be written: Not a directory. Name another: make run STATE=...\n"
+    )
 
 
 def test_acknowledged_events_survive_sigkill(run: Run) -> None:
