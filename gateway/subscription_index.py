@@ -20,7 +20,8 @@ from seams.tables import Delete, Entity, Insert, Operation, Replace, Table, Tabl
 
 TABLE = "subscriptionindex"
 LEASE = timedelta(seconds=60)
-ATTEMPTS = 5
+ATTEMPTS = 20
+"""Of rivals for one identity each attempt lets one through."""
 
 type Proof = bytes | str
 """What a caller proves itself by: the SHA-256 of a key, or an identity such as `oid:...`."""

@@ -328,21 +328,55 @@ async def test_a_change_outruns_a_look_up_under_way(here: Instance, tables: Memo
     """A row that was read before a change on this instance is not remembered after it."""
     keys = (await here.create("crm")).keys
     read, go = asyncio.Event(), asyncio.Event()
+    row_read = tables.calls + 2  # the index comes first
 
     async def hold() -> None:
-        tables.after = none
-        read.set()
-        await go.wait()
+        if tables.calls == row_read:
+            tables.after = none
+            read.set()
+            await go.wait()
 
-    looking = asyncio.create_task(here.holder(keys["secondary"]))
-    tables.after = none
-    await asyncio.sleep(0)
     tables.after = hold
+    looking = asyncio.create_task(here.holder(keys["secondary"]))
     await read.wait()
     await here.register.rotate("crm", "secondary", None, "test")
     go.set()
     assert await looking is None
     assert await here.holder(keys["secondary"]) is None
+
+
+async def test_look_ups_under_way_are_bounded(tables: MemoryTables, clock: HandClock) -> None:
+    """One question for each key however many ask, so many keys at a time, and the next is told to come back."""
+    instance = Instance(tables, clock, DirectoryRules(ttl=TTL, burst=3, lookups=LookupRules(in_flight=2, at_once=1)))
+    go = asyncio.Event()
+
+    async def wait() -> None:
+        await go.wait()
+
+    tables.before = wait
+    asking = [asyncio.create_task(instance.holder(wrong_key(number))) for number in (1, 1, 1, 2, 2)]
+    await asyncio.sleep(0.01)
+    assert tables.calls == 1
+    with pytest.raises(SubscriptionsUnavailable):
+        await instance.holder(wrong_key(3))
+    go.set()
+    assert await asyncio.gather(*asking) == [None] * 5
+    assert tables.calls == 2
+    await instance.directory.close()
+
+
+async def test_close_ends_look_ups(here: Instance, tables: MemoryTables) -> None:
+    """Closing while storage hangs leaves no task behind."""
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    tables.before = hang
+    asking = asyncio.create_task(here.holder(new_key(os.urandom)))
+    await asyncio.sleep(0.01)
+    await here.directory.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 async def test_identities(here: Instance, there: Instance, tables: MemoryTables, clock: HandClock) -> None:
@@ -357,6 +391,7 @@ async def test_identities(here: Instance, there: Instance, tables: MemoryTables,
     assert await there.member() is None
     assert tables.calls == before
 
+    assert await here.member("oid:nobody") is None
     await here.register.change("crm", {"identities": ["oid:nobody"]}, None, "test")
 
     assert await here.member("azp:app") is None

@@ -141,6 +141,29 @@ async def test_a_life(store: SubscriptionStore) -> None:
     assert await check(store) == [again]
 
 
+async def test_an_index_row_alone_is_not_believed() -> None:
+    """A row that points to a subscription which does not list the identity, or hold the key, finds nobody."""
+    tables = MemoryTables()
+    store = SubscriptionStore(tables)
+    crm = await store.create(stored("crm", "oid:1"))
+    rows = dict(tables.rows)
+    await store.change(crm, changed(crm, secondary=b"n" * 32))
+    tables.rows.update({place: row for place, row in rows.items() if place[0] == "subscriptionindex"})
+    assert await store.holder("oid:1") is None
+    assert await store.holder(crm.secondary) is None
+
+
+async def test_nothing_is_left_of_what_is_gone() -> None:
+    """After changes and removal no row of the index stays behind."""
+    tables = MemoryTables()
+    store = SubscriptionStore(tables)
+    crm = await store.create(stored("crm", "oid:1"))
+    crm = await store.change(crm, changed(crm, "oid:2", secondary=b"n" * 32))
+    assert len(tables.rows) == 1 + 3
+    await store.remove(crm)
+    assert tables.rows == {}
+
+
 async def test_an_identity_is_one_subscriptions(store: SubscriptionStore) -> None:
     """What another lists is refused and changes nothing; what it no longer lists is free."""
     crm = await store.create(stored("crm", "oid:1"))
@@ -196,6 +219,9 @@ async def _assert_whole(store: SubscriptionStore, crm: StoredSubscription, deed:
     if "crm" in listed:
         assert await store.holder(crm.primary) == listed["crm"]
     assert ("crm" in listed) or deed == "remove"
+    for proof in (*crm.proofs, "oid:2", "oid:new"):
+        found = await store.holder(proof)
+        assert found is None or proof in found.proofs
     for name in ("crm", "new"):
         if name not in listed:
             await store.create(stored(name))
