@@ -131,6 +131,10 @@ class Allowance:
         """Tell whether anything is held that other instances must go on hearing of."""
         return any(isinstance(counter, Balance) and counter.held for _, counter in self.checked)
 
+    def leasing(self) -> bool:
+        """Tell whether there is a lease that nobody has used."""
+        return any(counter.untold < 0 for _, counter in self.checked)
+
     def near(self, moment: Moment) -> bool:
         """Tell whether more than half of a limit is used."""
         return any(counter.total(moment) * 2 > counter.limit for _, counter in self.checked)

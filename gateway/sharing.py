@@ -153,12 +153,14 @@ class Sharing:
 
     async def _tell_all(self, group: Group) -> None:
         try:
-            while True:
+            asked = True
+            while asked:
+                asked = bool(group.waiting)
                 await self._tell(group)
-                # Those who waited for this take what they came for before anything is decided anew.
+                # Those who waited for this take what they came for. A lease that they leave goes back at once.
                 await asyncio.sleep(0)
-                if not group.waiting:
-                    return
+                unused = asked and any(allowance.leasing() for allowance in group.allowances.values())
+                asked = bool(group.waiting) or unused
         finally:
             group.task = None
             _answer(group.waiting)
