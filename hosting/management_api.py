@@ -1,7 +1,7 @@
 """A running Tollgate's management API, as the command line calls it."""
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -57,35 +57,35 @@ class ManagementApi:
         """Yield all subscriptions whose names come after this one, in order."""
         place: str | None = after
         while place is not None:
-            page = self._json("GET", f"{_PATH}?limit={PAGE}&after={quote(place)}")
+            page = self._json({"subscriptions", "next"}, "GET", f"{_PATH}?limit={PAGE}&after={quote(place)}")
             yield from page["subscriptions"]
             place = page["next"]
 
     def show(self, name: str) -> Json:
-        return self._json("GET", _path(name))
+        return self._json(_SHOWN, "GET", _path(name))
 
     def create(self, fields: Mapping[str, Any]) -> Json:
         """Return the subscription with `keys`: nobody can show them again."""
-        return self._json("POST", _PATH, fields)
+        return self._json(_SHOWN | {"keys"}, "POST", _PATH, fields)
 
     def change(self, name: str, patch: Mapping[str, Any]) -> Json:
         """Change fields by a JSON merge patch."""
-        return self._json("PATCH", _path(name), patch)
+        return self._json(_SHOWN, "PATCH", _path(name), patch)
 
     def rotate(self, name: str, slot: str) -> Json:
-        return self._json("POST", f"{_path(name)}/keys/{slot}")
+        return self._json({"keys"}, "POST", f"{_path(name)}/keys/{slot}")
 
     def revoke(self, name: str) -> None:
         self._answer("DELETE", _path(name))
 
-    def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Json:
+    def _json(self, fields: Collection[str], method: str, path: str, body: Mapping[str, Any] | None = None) -> Json:
         answer = self._answer(method, path, body)
         try:
             content: Any = answer.json()
         except ValueError:
             content = None
-        if not isinstance(content, dict):
-            raise Unreachable(f"{self._http.base_url} answered with what is no JSON object: is this Tollgate?")
+        if not isinstance(content, dict) or not all(field in content for field in fields):
+            raise Unreachable(f"{self._http.base_url} answered with something else: is this Tollgate?")
         return content
 
     def _answer(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx2.Response:
@@ -101,6 +101,7 @@ class ManagementApi:
 
 
 _PATH: Final = "/manage/subscriptions"
+_SHOWN: Final = frozenset({"name", "source", "cost_centre", "deployments", "limits", "quota", "budget"})
 
 
 def _path(name: str) -> str:
