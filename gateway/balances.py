@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.catalog import Period
-from gateway.periods import Moment
+from gateway.periods import Moment, Starts
 
 KEPT_PERIODS: Final = 3
 """Periods that a balance remembers: a clock that is set back finds the one before."""
@@ -39,7 +39,7 @@ class Balance:
     """
 
     __slots__ = (
-        "_others", "_others_held", "_others_until", "_settled", "_told",
+        "_others", "_others_held", "_others_until", "_place", "_settled", "_told",
         "ahead", "held", "known", "limit", "per", "untold", "wanted",
     )  # fmt: skip
 
@@ -47,6 +47,7 @@ class Balance:
         self.limit = limit
         self.ahead = ahead
         self.per = per
+        self._place = None if per is None else Starts._fields.index(per)
         self.held = 0
         self.untold = 0
         self.wanted = 0
@@ -59,15 +60,7 @@ class Balance:
 
     def start(self, moment: Moment) -> int:
         """Return the first day of the current period, as an ordinal; 0 where there are no periods."""
-        match self.per:
-            case None:
-                return 0
-            case "day":
-                return moment.starts.day
-            case "week":
-                return moment.starts.week
-            case "month":
-                return moment.starts.month
+        return 0 if self._place is None else moment.starts[self._place]
 
     def settled(self, moment: Moment) -> int:
         """Return what all instances settled in the current period, as far as this one knows."""

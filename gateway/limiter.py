@@ -44,10 +44,9 @@ class Limiter:
     """`sharing` is None where there is one instance only."""
 
     def __init__(self, clock: Clock, pricing: Pricing, sharing: Sharing | None = None) -> None:
-        self._clock = clock
         self._costs = Costs(pricing)
         self._sharing = sharing
-        self._calendar = Calendar()
+        self._calendar = Calendar(clock)
         self._plans = Plans(pricing.currency, shared=sharing is not None)
         self._reserved: OrderedDict[Reservation, None] = OrderedDict()
 
@@ -58,7 +57,7 @@ class Limiter:
         """
         if not call.subscription.limited:
             return
-        moment = self._moment()
+        moment = self._calendar.moment()
         plan = self._plans.plan(call.subscription, call.deployment.name, moment.now)
         if not plan.allowances:
             return
@@ -75,7 +74,7 @@ class Limiter:
 
     def settle(self, plan: Plan, reservation: Reservation, estimate: Estimate, events: list[UsageEvent]) -> None:
         """Count the events as the statement does; no events: no backend was at work."""
-        moment = self._moment()
+        moment = self._calendar.moment()
         tokens = sum(event.meters.prompt_tokens + event.meters.completion_tokens for event in events)
         money = self._costs.of(events) if plan.by_money else 0
         certain = not any(event.estimated for event in events)
@@ -109,7 +108,7 @@ class Limiter:
             finally:
                 for allowance in plan.allowances:
                     allowance.want(demand, -1)
-            moment = self._moment()
+            moment = self._calendar.moment()
         reservation = Reservation(plan.allowances, demand, moment, moment.now + LEASE)
         call.limit_headers = limit_headers(plan.allowances, moment)
         self._touch(plan)
@@ -137,9 +136,6 @@ class Limiter:
                 return
             del self._reserved[oldest]
             oldest.lapse()
-
-    def _moment(self) -> Moment:
-        return self._calendar.moment(self._clock.monotonic(), self._clock.now().timestamp())
 
     def _touch(self, plan: Plan) -> None:
         if self._sharing is not None:

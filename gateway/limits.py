@@ -22,6 +22,9 @@ PERIOD_SLICE: Final = 100
 
 type Counter = Window | Balance
 
+type Taking = tuple[Kind, Counter, Entry | None]
+"""What a reservation took from one counter: the counter as it was then, and the place in a window."""
+
 
 class Kind(IntEnum):
     REQUESTS = 0
@@ -111,16 +114,16 @@ class Allowance:
         for kind, counter in self.checked:
             counter.wanted += sign * demand[kind]
 
-    def take(self, demand: Demand, moment: Moment) -> "list[Taking]":
+    def take(self, demand: Demand, moment: Moment) -> list[Taking]:
         """Take the demand; it was found to fit."""
         self.touched = True
-        taken = []
+        taken: list[Taking] = []
         for kind, counter in self.checked:
             if isinstance(counter, Window):
-                taken.append(Taking(kind, counter, counter.take(demand[kind], moment)))
+                taken.append((kind, counter, counter.take(demand[kind], moment)))
             else:
                 counter.take(demand[kind])
-                taken.append(Taking(kind, counter))
+                taken.append((kind, counter, None))
         return taken
 
     def pressing(self) -> bool:
@@ -138,14 +141,6 @@ class Allowance:
     def near(self, moment: Moment) -> bool:
         """Tell whether more than half of a limit is used."""
         return any(counter.total(moment) * 2 > counter.limit for _, counter in self.checked)
-
-
-class Taking(NamedTuple):
-    """What a reservation took from one counter: the counter as it was then, and the place in a window."""
-
-    kind: Kind
-    counter: Counter
-    entry: Entry | None = None
 
 
 class Reservation:
@@ -194,13 +189,12 @@ class Reservation:
     def _let_go(self) -> None:
         if self._held:
             self._held = False
-            self._give_back(Kind.QUOTA)
-            self._give_back(Kind.BUDGET)
+            self._give_back(Kind.QUOTA, Kind.BUDGET)
 
-    def _give_back(self, kind: Kind) -> None:
-        for taking in self._taken:
-            if taking.kind is kind and isinstance(taking.counter, Balance):
-                taking.counter.release(self._demand[kind])
+    def _give_back(self, *kinds: Kind) -> None:
+        for kind, counter, entry in self._taken:
+            if entry is None and kind in kinds and isinstance(counter, Balance):
+                counter.release(self._demand[kind])
         for allowance in self._allowances:
             allowance.touched = True
 

@@ -1,12 +1,16 @@
 """Calendar periods in UTC, by the ordinal of their first day: a day, a week from Monday, a month."""
 
+import math
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
 from gateway.catalog import Period
+from seams.clock import Clock
 
 DAY_SECONDS = 86_400
 EPOCH_DAY = date(1970, 1, 1).toordinal()
+WALL_SECONDS = 0.1
+"""A wall clock that is set is noticed within this time."""
 
 
 class Starts(NamedTuple):
@@ -30,20 +34,26 @@ class Moment(NamedTuple):
 
 
 class Calendar:
-    """Remembers the periods of the latest day, since a day's requests ask for nothing else."""
+    """Tells moments for less than two looks at the clocks: the wall clock is looked at every WALL_SECONDS."""
 
-    __slots__ = ("_day", "_starts")
+    __slots__ = ("_clock", "_day", "_looked", "_shift", "_starts")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._looked = -math.inf
+        self._shift = 0.0
         self._day = 0
         self._starts = starts(0)
 
-    def moment(self, now: float, wall: float) -> Moment:
-        """Return the moment at monotonic `now` and `wall` seconds since 1970."""
-        day = int(wall // DAY_SECONDS)
+    def moment(self) -> Moment:
+        now = self._clock.monotonic()
+        if now - self._looked > WALL_SECONDS:
+            self._looked = now
+            self._shift = self._clock.now().timestamp() - now
+        day = int((now + self._shift) // DAY_SECONDS)
         if day != self._day:
             self._day, self._starts = day, starts(day)
-        return Moment(now, wall - now, self._starts)
+        return Moment(now, self._shift, self._starts)
 
 
 def starts(epoch_day: int) -> Starts:

@@ -1,7 +1,9 @@
 """What a caller is told of its limits: the refusal with whom to ask, and the headers of every answer."""
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
+from operator import attrgetter
 from typing import Final
 
 from gateway.catalog import Period, Subscription
@@ -69,17 +71,34 @@ def warning(subscription: Subscription, allowance: Allowance, moment: Moment) ->
 def limit_headers(allowances: tuple[Allowance, ...], moment: Moment) -> list[tuple[bytes, bytes]]:
     """Return `x-ratelimit-*` as OpenAI has them, of the limit that leaves least; resets as in `12s`."""
     headers: list[tuple[bytes, bytes]] = []
-    for name in ("requests", "tokens"):
-        windows: list[Window] = [window for each in allowances if (window := getattr(each, name)) is not None]
-        if windows:
-            window = min(windows, key=lambda each: each.limit - each.total(moment))
-            remaining = max(0, window.limit - window.total(moment))
+    for (limit, remaining, reset), window_of in _HEADERS:
+        least: Window | None = None
+        left = 0
+        for allowance in allowances:
+            window = window_of(allowance)
+            if window is not None and (least is None or window.limit - window.total(moment) < left):
+                least, left = window, window.limit - window.total(moment)
+        if least is not None:
             headers += (
-                (f"x-ratelimit-limit-{name}".encode(), b"%d" % window.limit),
-                (f"x-ratelimit-remaining-{name}".encode(), b"%d" % remaining),
-                (f"x-ratelimit-reset-{name}".encode(), b"%ds" % math.ceil(window.reset(moment))),
+                (limit, b"%d" % least.limit),
+                (remaining, b"%d" % max(0, left)),
+                (reset, b"%ds" % math.ceil(least.reset(moment))),
             )
     return headers
+
+
+type _Names = tuple[bytes, bytes, bytes]
+
+_HEADERS: Final[tuple[tuple[_Names, Callable[[Allowance], Window | None]], ...]] = (
+    (
+        (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
+        attrgetter("requests"),
+    ),
+    (
+        (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"),
+        attrgetter("tokens"),
+    ),
+)
 
 
 def _spent(scope: str, subscription: Subscription, allowance: Allowance, kind: Kind, moment: Moment) -> GatewayError:

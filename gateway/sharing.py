@@ -73,7 +73,7 @@ class Sharing:
         self._charges = charges
         self._instance = instance
         self._random = random
-        self._calendar = Calendar()
+        self._calendar = Calendar(clock)
         self._table: Table | None = None
         self._active: set[Group] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -140,12 +140,9 @@ class Sharing:
             return False
         since = now - group.at
         if touched and since >= NEAR_SECONDS:
-            moment = self._moment()
+            moment = self._calendar.moment()
             return since >= FAR_SECONDS or any(allowance.near(moment) for allowance in allowances)
         return since >= RENEW_SECONDS
-
-    def _moment(self) -> Moment:
-        return self._calendar.moment(self._clock.monotonic(), self._clock.now().timestamp())
 
     def _tell_soon(self, group: Group) -> None:
         if group.task is None:
@@ -195,7 +192,7 @@ class Sharing:
         found = {entity.row: entity async for entity in table.query(group.name)}
         rows = {name: _read(group, name, found.get(name)) for name in group.allowances}
         history = {name: await self._history(group, allowance) for name, allowance in group.allowances.items()}
-        moment = self._moment()
+        moment = self._calendar.moment()
         self._recall(group, rows, moment)
         group.sequence += 1
         author = Author(self._instance, group.sequence)
@@ -231,7 +228,7 @@ class Sharing:
 
     async def _history(self, group: Group, allowance: Allowance) -> History:
         """Return what was charged in periods whose row this instance has not read yet."""
-        moment = self._moment()
+        moment = self._calendar.moment()
         deployment = None if allowance.row == WHOLE else allowance.row
         tokens = money = 0
         for balance in allowance.periodic:
