@@ -26,7 +26,7 @@ class LookupRules:
 
     timeout: float = 3.0
     pause: float = 2.0
-    in_flight: int = 256
+    in_flight: int = 1024
     at_once: int = 32
 
 

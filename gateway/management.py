@@ -14,7 +14,7 @@ from gateway.bodies import read_body
 from gateway.callers import Caller
 from gateway.catalog import Subscription
 from gateway.entitlement import NAME, Entitlement, Name, problem
-from gateway.errors import Forbidden, GatewayError, InvalidRequest, SubscriptionInvalid
+from gateway.errors import CallerLeft, Forbidden, GatewayError, InvalidRequest, SubscriptionInvalid
 from gateway.keys import Slot
 from gateway.register import Keyed, SubscriptionRegister, version_of
 from gateway.subscription_store import StoredSubscription
@@ -95,7 +95,10 @@ class BoundedRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def bounded(request: Request) -> Response:
-            body = await read_body(request.receive, MAX_BODY_BYTES, BODY_SECONDS)
+            try:
+                body = await read_body(request.receive, MAX_BODY_BYTES, BODY_SECONDS)
+            except CallerLeft:
+                return Response(status_code=499)  # nobody reads it
 
             async def replay() -> Message:
                 return {"type": "http.request", "body": body, "more_body": False}
