@@ -45,7 +45,7 @@ format: setup    ## Format and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 
 unit: setup      ## The tests, with branch coverage
-	@tests/install_azurite
+	@tests/install_azurite; tests/install_node_sdk
 	@$(BIN)/coverage erase
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
