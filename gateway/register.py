@@ -72,6 +72,7 @@ class SubscriptionRegister:
         self._directory = directory
         self._clock = clock
         self._random_bytes = random_bytes
+        audit.setLevel(logging.INFO)  # whatever LOG_LEVEL says: it governs what is logged for diagnosis
 
     async def show(self, name: str) -> StoredSubscription | Subscription:
         """Return a subscription of the table or, where the catalog has the name, of the catalog.
