@@ -18,6 +18,7 @@ import uvicorn
 
 from local.event_trigger import EventHubTrigger
 from local.events import LocalStream
+from local.http_heads import BoundedHeads
 from local.http_trigger import HttpTriggers
 from local.invocations import EVENT_HUB, HTTP, Function, load_functions
 
@@ -76,7 +77,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=BoundedHeads,
                 ws="none",
                 lifespan="off",
                 log_config=None,
