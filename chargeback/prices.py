@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
-from genai_prices.types import ModelInfo, ModelPrice, PriceVariant, TieredPrices
+from genai_prices.types import ModelInfo, ModelPrice, PriceVariant, StartDateConstraint, TieredPrices
 
 from gateway.usage import Meters
 
@@ -97,6 +97,18 @@ class Prices:
         parts = (_prompt_amount(rates, meters), _completion_amount(rates, meters), _unit_amount(rates, meters))
         known = [part for part in parts if part is not None]
         return Price(sum(known, _ZERO) * markup) if len(known) == len(parts) else None
+
+    def latest_change(self, day: date) -> date | None:
+        """Return the last day on which a price of Azure's or OpenAI's changed: how new the price book is.
+
+        The data itself bears no date.
+        """
+        models = [
+            m for provider in self._snapshot.providers if provider.id in {"azure", "openai"} for m in provider.models
+        ]
+        books = [book for model in models if isinstance(model.prices, list) for book in model.prices]
+        starts = [book.constraint.start_date for book in books if isinstance(book.constraint, StartDateConstraint)]
+        return max((start for start in starts if start <= day), default=None)
 
     def _find_thresholds(self, model: str, model_version: str, day: date) -> tuple[int, ...]:
         found = self._find_model(model, model_version)

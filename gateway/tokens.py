@@ -60,6 +60,11 @@ class TokenCounter:
         """Load the vocabulary of today's models; takes half a second of a thread's time."""
         self._encoding("gpt-4o")
 
+    def loaded(self) -> bool | None:
+        """Tell whether the vocabulary of today's models is there; None where nobody has loaded it yet."""
+        name = _encoding_name("gpt-4o")
+        return self._encodings[name] is not None if name in self._encodings else None
+
     async def request(self, operation: str, model: str, body: bytes) -> int:
         """Return the prompt tokens of a request body; 0 where it holds no prompt that could be read."""
         return await self._run(model, len(body), _request_tokens, self, operation, model, body)

@@ -17,13 +17,14 @@ from gateway import management, operations
 from gateway.callers import Caller
 from gateway.description import described_paths
 from gateway.routes import INVOCATION_ID, Gateway
-from hosting import reference
+from hosting import probes, reference
 from hosting.error_answers import add_error_handlers
 from hosting.services import Services
 
 DESCRIPTION = """Azure OpenAI behind one address: balanced, limited, metered and charged to subscriptions.
 
-Send a subscription key in `api-key`, `Ocp-Apim-Subscription-Key` or `Authorization: Bearer`."""
+Send a subscription key in `api-key`, `Ocp-Apim-Subscription-Key` or `Authorization: Bearer`; where the operator has set
+it up, an Entra ID access token in `Authorization: Bearer`."""
 
 
 class TollgateApp(FastAPI):
@@ -78,6 +79,7 @@ def create_app(services: Services) -> TollgateApp:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(asyncio.to_thread(services.counter.load))
+        services.monitoring.start()
         await services.cooldowns.read()
         try:
             yield
@@ -104,6 +106,7 @@ def create_app(services: Services) -> TollgateApp:
         async with services.models.for_caller(caller) as models:
             yield models
 
+    app.include_router(probes.router(services.monitoring.readiness, services.monitoring.scrape, caller_of))
     app.include_router(management.router(services.register, caller_of))
     app.include_router(chargeback.router(services.statements, caller_of))
     app.include_router(enrichment.router(models_of, services.settings.enrichment_deployment))

@@ -41,7 +41,9 @@ from gateway.upstream import AiohttpUpstream
 from hosting.charges import RollupCharges, StatementPricing
 from hosting.events import EventHubStream
 from hosting.identity import EntraTokenSource, credential
+from hosting.log_levels import set_log_levels
 from hosting.models import Models
+from hosting.monitoring import Monitoring, Watched, Watchers
 from hosting.settings import DEMO_CATALOG, Settings
 from hosting.tables import AzureTables
 from seams.clock import Clock, SystemClock
@@ -78,6 +80,7 @@ class Services:
     statements: Statements
     counter: TokenCounter
     cooldowns: SharedCooldowns
+    monitoring: Monitoring
     closing: AsyncExitStack
 
     async def close(self) -> None:
@@ -86,7 +89,8 @@ class Services:
 
 
 def build_services(settings: Settings, clock: Clock | None = None) -> Services:
-    """Return the app's parts. Raises CatalogError and WrongSettings."""
+    """Return the app's parts; sets the levels of loggers. Raises CatalogError and WrongSettings."""
+    set_log_levels(settings.log_level)
     return _Builder(settings, clock or SystemClock()).services()
 
 
@@ -96,6 +100,8 @@ class _Builder:
         self._clock = clock
         self._closing = AsyncExitStack()
         self._credential: Credential | None = None
+        self._watchers = Watchers.of(settings, clock)
+        self._observer = self._watchers.observers
 
     def services(self) -> Services:
         settings = self._settings
@@ -111,8 +117,10 @@ class _Builder:
         directory = self._directory(catalog, store)
         callers = Callers(directory, self._callers_tokens())
         prices = Prices()
-        meter = Meter(counter, UsagePublisher(stream), self._clock)
-        pool = Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds)
+        publisher = UsagePublisher(stream, self._observer)
+        meter = Meter(counter, publisher, self._clock, self._observer)
+        pool = Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds, self._observer)
+        monitoring = self._monitoring(Watched(catalog, pool, publisher, seams.tables, counter, prices))
         cooldowns = SharedCooldowns(seams.tables, pool, self._clock)
         gateway = self._gateway(
             catalog,
@@ -133,8 +141,14 @@ class _Builder:
             statements=Statements(seams.tables, prices),
             counter=counter,
             cooldowns=cooldowns,
+            monitoring=monitoring,
             closing=self._closing,
         )
+
+    def _monitoring(self, watched: Watched) -> Monitoring:
+        monitoring = Monitoring(self._settings, self._clock, self._watchers, watched)
+        self._closing.push_async_callback(monitoring.close)
+        return monitoring
 
     def _directory(self, catalog: Catalog, store: SubscriptionStore) -> StoredDirectory:
         settings = self._settings
@@ -181,6 +195,7 @@ class _Builder:
                 wait=settings.recovery_wait_seconds,
             ),
             random=random.random,
+            observer=self._observer,
         )
 
     def _gateway(
@@ -206,6 +221,7 @@ class _Builder:
             meter=meter,
             affinity=affinity,
             limiter=limiter,
+            observer=self._observer,
         )
 
     def _limiter(self, tables: Tables, prices: Prices) -> Limiter:

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         description="Login host of the cloud that callers' access tokens come from; http:// on loopback only.",
     )
     entra_tenant_id: str = Field(default="", description="Tenant of callers' access tokens; empty: none are taken.")
-    entra_audience: str = Field(default="", description="Audience that callers' access tokens must name.")
+    entra_audience: str = Field(default="", description="Audiences that callers' access tokens may name, by commas.")
 
     subscription_ttl_seconds: Seconds = Field(default=30.0, description="A revoked or rotated key stops within it.")
     subscription_grace_seconds: Seconds = Field(
@@ -74,6 +74,15 @@ class Settings(BaseSettings):
         default="",
         alias="TOLLGATE_SEAMS",
         description="module:function that opens tables and event streams in place of Azure's; for one machine only.",
+    )
+    application_insights: str = Field(
+        default="",
+        alias="APPLICATIONINSIGHTS_CONNECTION_STRING",
+        repr=False,
+        description="Where traces, metrics and the log of calls go; empty: nowhere.",
+    )
+    call_log: Literal["auto", "0", "1"] = Field(
+        default="auto", description="One JSON line per call; auto: where Application Insights is set."
     )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
 
