@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from gateway.catalog import Deployment
 from gateway.estimates import Estimate
 from gateway.limits import units
-from gateway.usage import Meters, UsageEvent
+from gateway.usage import DeploymentType, Meters, UsageEvent
 
 SAMPLE: Final = 1000
 """Tokens whose price stands for others when a request's cost is estimated."""
@@ -40,7 +40,7 @@ class Costs:
         self.currency = pricing.currency
         self._pricing = pricing
         self._unpriced: set[tuple[str, str]] = set()
-        self._samples: dict[tuple[str, int], tuple[Decimal, Decimal]] = {}
+        self._samples: dict[tuple[str, frozenset[DeploymentType], int], tuple[Decimal, Decimal]] = {}
 
     def of(self, events: Iterable[UsageEvent]) -> int:
         """Return what the statement charges for these events, which ended on the UTC days of their times."""
@@ -48,20 +48,22 @@ class Costs:
 
     def most(self, deployment: Deployment, estimate: Estimate, today: int) -> int:
         """Return what a request may cost at the dearest of the deployment's backends; `today` is an ordinal."""
-        key = (deployment.name, today)
+        kinds = frozenset(member.backend.deployment_type for tier in deployment.tiers for member in tier)
+        key = (deployment.model, kinds, today)
         sample = self._samples.get(key)
         if sample is None:
             if len(self._samples) >= MOST_SAMPLES:
                 self._samples.clear()
-            prompt = self._dearest(deployment, Meters(prompt_tokens=SAMPLE), today)
-            sample = self._samples[key] = (prompt, self._dearest(deployment, Meters(completion_tokens=SAMPLE), today))
+            sample = self._samples[key] = (
+                self._dearest(deployment.model, kinds, Meters(prompt_tokens=SAMPLE), today),
+                self._dearest(deployment.model, kinds, Meters(completion_tokens=SAMPLE), today),
+            )
         return units((estimate.prompt * sample[0] + estimate.completion * sample[1]) / SAMPLE, up=True)
 
-    def _dearest(self, deployment: Deployment, meters: Meters, today: int) -> Decimal:
+    def _dearest(self, model: str, kinds: Iterable[DeploymentType], meters: Meters, today: int) -> Decimal:
         day = date.fromordinal(today)
-        kinds = {member.backend.deployment_type for tier in deployment.tiers for member in tier}
         prices = [
-            self._pricing.amount(deployment.model, day, meters, model_version="", deployment_type=kind, service_tier="")
+            self._pricing.amount(model, day, meters, model_version="", deployment_type=kind, service_tier="")
             for kind in kinds
         ]
         return max((price for price in prices if price is not None), default=Decimal(0))

@@ -7,6 +7,7 @@ caller allows, or what answers had on average where it names no bound. Nothing i
 from typing import Final, NamedTuple
 
 from gateway import operations
+from gateway.answers import MOST_TOKENS
 from gateway.bodies import Peek
 
 FIRST_RATIO: Final = 0.25
@@ -59,7 +60,7 @@ class Learned:
             return Estimate(prompt, text=text)
         most = asked.most_completion_tokens
         if most:
-            return Estimate(prompt, most, asked=True, text=text)
+            return Estimate(prompt, min(most, MOST_TOKENS), asked=True, text=text)
         return Estimate(prompt, int(self.completion), text=text)
 
     def learn(self, estimate: Estimate, prompt: int, completion: int) -> None:

@@ -37,7 +37,11 @@ class _Claim:
         self.reservation.release()
 
     def settle(self, events: list[UsageEvent]) -> None:
-        self.limiter.settle(self.plan, self.reservation, self.estimate, events)
+        try:
+            self.limiter.settle(self.plan, self.reservation, self.estimate, events)
+        except Exception:
+            # The events are still to be published: a fault here must not cost the bill.
+            logger.exception("Limits of %s could not be settled", self.plan.subscription.name)
 
 
 class Limiter:
@@ -65,6 +69,7 @@ class Limiter:
         estimate = plan.learned.estimate(call.target.operation, call.peek, call.body)
         limit = plan.tokens_per_minute
         if estimate.asked and limit is not None and estimate.completion > limit:
+            call.limit_headers = limit_headers(plan.allowances, moment)
             raise too_large(call.subscription, estimate.completion, limit)
         money = self._costs.most(call.deployment, estimate, moment.starts.day) if plan.by_hard_budget else 0
         demand = plan.demand(estimate, money)

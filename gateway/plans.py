@@ -63,7 +63,7 @@ class Plans:
             self._sweep(now)
         key = (subscription.name, deployment)
         plan = self._plans.get(key)
-        if plan is None or plan.subscription is not subscription:
+        if plan is None or (plan.subscription is not subscription and plan.subscription != subscription):
             plan = self._plans[key] = self._renewed(plan, subscription, deployment)
         plan.used_at = now
         return plan

@@ -57,7 +57,6 @@ class Group:
     allowances: dict[str, Allowance] = field(default_factory=dict)
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     pending: dict[str, Update] = field(default_factory=dict)
-    sequence: int = 0
     at: float = -math.inf
     task: asyncio.Task[None] | None = None
 
@@ -79,6 +78,7 @@ class Sharing:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._sequence = 0
         self._failures = 0
         self._paused_until = -math.inf
 
@@ -194,8 +194,8 @@ class Sharing:
         history = {name: await self._history(group, allowance) for name, allowance in group.allowances.items()}
         moment = self._calendar.moment()
         self._recall(group, rows, moment)
-        group.sequence += 1
-        author = Author(self._instance, group.sequence)
+        self._sequence += 1
+        author = Author(self._instance, self._sequence)
         for name, allowance in group.allowances.items():
             # Settled requests before this line are in the update; those after it touch the allowance again.
             allowance.touched = False
