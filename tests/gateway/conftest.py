@@ -17,12 +17,16 @@ from gateway import usage
 from gateway.affinity import Affinity
 from gateway.answers import split_version
 from gateway.breaker import BreakerRules
+from gateway.cache import Cache
 from gateway.callers import Callers
 from gateway.catalog_file import load_catalog
 from gateway.dispatch import Dispatcher, DispatchRules
+from gateway.embeddings import Embeddings
 from gateway.intake import BodyRules, Intake
+from gateway.kept_rows import KeptRows
 from gateway.limiter import Limiter
 from gateway.metering import Meter
+from gateway.observer import UNOBSERVED, Observer
 from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay, StreamRules
@@ -37,7 +41,7 @@ from hosting.charges import StatementPricing
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings, Deployment
 from local.simulator.tokens import Tokenizers
-from seams.clock import SystemClock
+from seams.clock import Clock, SystemClock
 from seams.tables import Table, Tables, TableUnavailable
 from tests.served import served
 
@@ -146,17 +150,19 @@ async def run_gateway(
     random: bool = False,
     tables: Tables | None = None,
     sharing: Sharing | None = None,
+    clock: Clock | None = None,
+    observer: Observer = UNOBSERVED,
 ) -> AsyncIterator[RunningGateway]:
     """Serve a gateway on a free loopback port, in this event loop; `tables` may be another gateway's, too."""
     timeouts = timeouts or Timeouts()
     affinity = Affinity(tables or NoTables())
     parsed = load_catalog(json.dumps(catalog or catalog_of(simulators)), {"UPSTREAM_KEY": UPSTREAM_KEY}.get)
-    clock = SystemClock()
+    clock = clock or SystemClock()
     stream = RecordingStream()
     upstream = AiohttpUpstream(connect_timeout=2)
-    meter = Meter(counter, UsagePublisher(stream), clock)
+    meter = Meter(counter, UsagePublisher(stream, observer), clock, observer)
     number = Random(7).random if random else lambda: 0.5
-    pool = Pool(number, BreakerRules(), timeouts.first_byte)
+    pool = Pool(number, BreakerRules(), timeouts.first_byte, observer)
     cooldowns = SharedCooldowns(tables or NoTables(), pool, clock)
     await cooldowns.read()
     dispatcher = Dispatcher(
@@ -167,7 +173,9 @@ async def run_gateway(
         clock=clock,
         rules=DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30, wait=2),
         random=lambda: 0.5,
+        observer=observer,
     )
+    cache = Cache(KeptRows(tables or NoTables(), clock), Embeddings(), clock)
     limiter = Limiter(clock, StatementPricing(Prices()), sharing)
     gateway = Gateway(
         parsed,
@@ -178,6 +186,8 @@ async def run_gateway(
         meter=meter,
         affinity=affinity,
         limiter=limiter,
+        cache=cache,
+        observer=observer,
     )
     try:
         async with served(gateway) as url:
@@ -188,6 +198,7 @@ async def run_gateway(
                 for client in running.clients.values():
                     await client.close()
     finally:
+        await cache.close()
         await meter.close()
         await limiter.close()
         await cooldowns.close()
