@@ -21,6 +21,9 @@ LONGEST_EVENT = 32 * 1024 * 1024
 FOLD_AT = 32_768
 """Bytes of delivered events that are kept whole; then only the text in them is kept."""
 
+MOST_TEXT = 2_000_000
+"""Characters of delivered text that are kept, some 500,000 tokens: no model says more, and memory has an end."""
+
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _END_OF_EVENT = re.compile(rb"(?:\r\n\r\n|\n\n|\r\r)[\r\n]*")
 _FIELD = re.compile(rb"(?:data|event|id|retry)$|[A-Za-z][A-Za-z0-9_-]*:|:")
@@ -83,6 +86,7 @@ class StreamReader:
     _delivered: list[bytes] = field(default_factory=list)
     _delivered_size: int = 0
     _text: dict[bytes, list[str]] = field(default_factory=dict)
+    _text_size: int = 0
     _model: str = ""
 
     def feed(self, data: bytes) -> bytes:
@@ -229,7 +233,15 @@ class StreamReader:
         self._delivered_size = 0
         if not self._model and (match := _MODEL.search(raw)):
             self._model = match[1].decode("utf-8", "replace")
-        _collect(raw, self.texts, self._text)
+        if self._text_size > MOST_TEXT:
+            return
+        found: dict[bytes, list[str]] = {}
+        _collect(raw, self.texts, found)
+        for name, pieces in found.items():
+            # One string a fold: a stream has many more pieces than folds, and each small string has its price.
+            text = "".join(pieces)
+            self._text_size += len(text)
+            self._text.setdefault(name, []).append(text)
 
 
 def texts_of(operation: str, body: bytes) -> dict[str, str]:
