@@ -4,7 +4,7 @@ Source: prometheus.io, "Exposition formats".
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, Literal
@@ -31,12 +31,12 @@ class Histogram:
         self.sum += value
 
 
-type Samples = Mapping[Labels, float] | Mapping[Labels, Histogram]
+type Samples = Iterable[tuple[Labels, float]] | Iterable[tuple[Labels, Histogram]]
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric. Counters end in `_total` by convention, seconds in `_seconds`."""
+    """One metric, `samples` with a value per series. By convention counters end in `_total`, times in `_seconds`."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -52,7 +52,7 @@ def exposition(families: Iterable[Family]) -> str:
 
 def _lines(family: Family) -> Iterator[str]:
     yield f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n"
-    for labels, value in family.samples.items():
+    for labels, value in family.samples:
         if isinstance(value, Histogram):
             yield from _histogram(family, labels, value)
         else:

@@ -26,7 +26,6 @@ LAG_BOUNDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 
 _CALL: Final = ("subscription", "deployment", "backend", "outcome", "status")
 _ROUTE: Final = ("deployment", "backend")
-_ALL: Final[Labels] = ()
 
 
 @dataclass(slots=True)
@@ -59,7 +58,7 @@ class GatewayMetrics(NoObserver):
         self._refusals: defaultdict[Labels, int] = defaultdict(int)
         self._subscriptions: set[str] = set()
         self._published = 0
-        self._lag: dict[Labels, Histogram] = {_ALL: Histogram(LAG_BOUNDS)}
+        self._lag = Histogram(LAG_BOUNDS)
         self._lost = 0
 
     @override
@@ -99,7 +98,7 @@ class GatewayMetrics(NoObserver):
     @override
     def published(self, events: int, lag: float) -> None:
         self._published += events
-        self._lag[_ALL].observe(lag)
+        self._lag.observe(lag)
 
     @override
     def lost(self, events: int) -> None:
@@ -107,36 +106,45 @@ class GatewayMetrics(NoObserver):
 
     def families(self) -> Iterator[Family]:
         """Yield everything that was counted since the instance started."""
-        yield _counter("requests", "Calls that are over, by their end.", _CALL, self._calls)
-        yield Family("tollgate_requests_in_progress", "gauge", "Calls under way.", (), {_ALL: self._under_way})
+        yield _counter("requests", "Calls that are over, by their end.", _CALL, self._calls.items())
+        yield Family("tollgate_requests_in_progress", "gauge", "Calls under way.", (), [((), self._under_way)])
         yield _counter(
             "tokens",
             "Tokens by type; cached are part of prompt, reasoning part of completion.",
             ("subscription", "deployment", "backend", "type"),
-            self._token_samples(),
+            self._token_samples().items(),
         )
-        yield _histogram("request_duration", "From a request's start to its answer's end.", _ROUTE, self._durations)
         yield _histogram(
-            "first_chunk", "From a request's start to its stream's first bytes.", _ROUTE, self._first_chunks
+            "request_duration", "From a request's start to its answer's end.", _ROUTE, self._durations.items()
         )
-        yield _counter("attempts", "Attempts by result: a status or a word.", ("backend", "result"), self._attempts)
+        yield _histogram(
+            "first_chunk", "From a request's start to its stream's first bytes.", _ROUTE, self._first_chunks.items()
+        )
+        yield _counter(
+            "attempts", "Attempts by result: a status or a word.", ("backend", "result"), self._attempts.items()
+        )
         yield _counter(
             "cooldowns",
             "Times that a backend's answer made it cool down.",
             ("backend", "backend_deployment"),
-            self._cooldowns,
+            self._cooldowns.items(),
         )
         yield _counter(
-            "breaker_changes", "Times that a breaker was opened or closed.", ("backend", "state"), self._breaker_changes
+            "breaker_changes",
+            "Times that a breaker was opened or closed.",
+            ("backend", "state"),
+            self._breaker_changes.items(),
         )
-        yield _counter("refusals", "Errors that the gateway itself answered with.", ("code", "status"), self._refusals)
-        yield _counter("usage_events_published", "Usage events that are durable.", (), {_ALL: self._published})
-        yield _counter("usage_events_lost", "Usage events that no store took; must be 0.", (), {_ALL: self._lost})
+        yield _counter(
+            "refusals", "Errors that the gateway itself answered with.", ("code", "status"), self._refusals.items()
+        )
+        yield _counter("usage_events_published", "Usage events that are durable.", (), [((), self._published)])
+        yield _counter("usage_events_lost", "Usage events that no store took; must be 0.", (), [((), self._lost)])
         yield _histogram(
             "usage_event_lag",
             "From an event's hand-over to its acknowledgement, the oldest of a batch.",
             (),
-            self._lag,
+            [((), self._lag)],
         )
 
     def _known(self, subscription: str) -> str:

@@ -15,7 +15,7 @@ from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
 from gateway.tokens import TokenCounter
 from hosting.call_log import CallLog
-from hosting.exposition import Family, Labels, exposition
+from hosting.exposition import Family, exposition
 from hosting.health import Finding, Readiness, storage_check, stream_finding
 from hosting.metrics import GatewayMetrics
 from hosting.observers import Observers
@@ -114,8 +114,8 @@ class Monitoring:
         return states
 
     def _gauges(self) -> Iterator[Family]:
-        states: dict[Labels, float] = {(name,): BREAKER_STATES[state] for name, state in self._breaker_states().items()}
-        cooldowns: dict[Labels, float] = dict(self._watched.pool.cooldowns(self._clock.monotonic()).items())
+        states = [((name,), BREAKER_STATES[state]) for name, state in self._breaker_states().items()]
+        cooldowns = self._watched.pool.cooldowns(self._clock.monotonic()).items()
         dropped = self._watchers.calls.dropped if self._watchers.calls is not None else 0
         yield Family("tollgate_breaker_state", "gauge", "0 closed, 1 half-open, 2 open.", ("backend",), states)
         yield Family(
@@ -125,8 +125,8 @@ class Monitoring:
             ("backend", "backend_deployment"),
             cooldowns,
         )
-        waiting: dict[Labels, float] = {(): self._watched.publisher.waiting}
-        lines: dict[Labels, float] = {(): dropped}
+        waiting = [((), self._watched.publisher.waiting)]
+        lines = [((), dropped)]
         yield Family("tollgate_usage_events_waiting", "gauge", "Usage events that wait for a batch.", (), waiting)
         yield Family("tollgate_log_lines_dropped_total", "counter", "Lines of calls not written.", (), lines)
 
