@@ -5,6 +5,7 @@ from typing import Protocol
 
 from gateway.attempt import Attempt
 from gateway.bodies import Peek
+from gateway.caching import Caching
 from gateway.callers import Caller
 from gateway.catalog import Deployment, Member, Subscription
 from gateway.errors import GatewayError
@@ -34,7 +35,8 @@ class Call:
     that failed after their backend had begun to answer; `answering` says that the caller has the head of its answer.
     `prompt` is the same for calls whose prompts begin alike, see `gateway.choice`; `stored` is set where the call is
     about a response that a backend keeps. `limit_headers` is None where the subscription has no limits. `error` is what
-    the gateway answered with where it answered itself; `trace` belongs to the observer.
+    the gateway answered with where it answered itself; `caching` is None where the cache is off for the call; `trace`
+    belongs to the observer.
     """
 
     id: str
@@ -62,6 +64,7 @@ class Call:
     claim: Claim | None = None
     limit_headers: list[tuple[bytes, bytes]] | None = None
     error: GatewayError | None = None
+    caching: Caching | None = None
     trace: object = None
 
     @property

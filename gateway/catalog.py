@@ -124,6 +124,21 @@ class DeploymentLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheRules:
+    """Which answers may be given again. `deployments` None: all; `threshold` is a cosine, for `semantic`.
+
+    `embeddings` is the deployment that makes the vectors. `any_temperature`: not only of requests at temperature 0.
+    """
+
+    kind: Literal["exact", "semantic"]
+    ttl_seconds: int
+    deployments: frozenset[str] | None
+    any_temperature: bool
+    threshold: float
+    embeddings: str
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """A consumer's entitlement. `deployments` None: all. `key_digests` are SHA-256 of its keys.
 
@@ -140,6 +155,7 @@ class Subscription:
     identities: tuple[str, ...] = ()
     may_choose_backend: bool = False
     deployment_limits: Mapping[str, DeploymentLimits] = field(default_factory=dict, hash=False)
+    cache: CacheRules | None = None
 
     @property
     def limited(self) -> bool:

@@ -8,11 +8,14 @@ import re
 from collections.abc import Container
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from gateway.catalog import Budget, DeploymentLimits, Limits, Period, Quota, Subscription
+from gateway.catalog import Budget, CacheRules, DeploymentLimits, Limits, Period, Quota, Subscription
+
+LONGEST_TTL = 30 * 24 * 3600
+"""Seconds."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -69,6 +72,31 @@ class DeploymentLimitsSection(LimitsSection):
         return DeploymentLimits(_limits(self), _quota(self.quota), _budget(self.budget))
 
 
+class CacheSection(Section):
+    """Which answers may be given again; `deployments` None: of all."""
+
+    kind: Literal["exact", "semantic"]
+    ttl_seconds: Annotated[int, Field(gt=0, le=LONGEST_TTL)] = 3600
+    deployments: list[str] | None = None
+    any_temperature: bool = False
+    threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.95
+    embeddings: str = "text-embedding-3-small"
+
+    def rules(self) -> CacheRules:
+        return CacheRules(
+            kind=self.kind,
+            ttl_seconds=self.ttl_seconds,
+            deployments=None if self.deployments is None else frozenset(self.deployments),
+            any_temperature=self.any_temperature,
+            threshold=self.threshold,
+            embeddings=self.embeddings,
+        )
+
+    def deployments_used(self) -> tuple[str, ...]:
+        """Return the deployments that are named here, the one for embeddings where it is called."""
+        return (*(self.deployments or ()), *((self.embeddings,) if self.kind == "semantic" else ()))
+
+
 class Entitlement(Section):
     """A subscription's fields but for its name and keys. `deployments` None: all."""
 
@@ -80,6 +108,15 @@ class Entitlement(Section):
     quota: QuotaSection | None = None
     budget: BudgetSection | None = None
     deployment_limits: dict[str, DeploymentLimitsSection] = {}
+    cache: CacheSection | None = None
+
+    @model_validator(mode="after")
+    def _may_use_what_is_cached(self) -> Self:
+        if self.cache is not None and self.deployments is not None:
+            for name in self.cache.deployments_used():
+                if name not in self.deployments:
+                    raise ValueError(f"cache names the deployment {name}, which the subscription may not use")
+        return self
 
     @classmethod
     def of(cls, subscription: Subscription) -> Self:
@@ -87,11 +124,14 @@ class Entitlement(Section):
         values = {name: value for name, value in asdict(subscription).items() if name in cls.model_fields}
         named = subscription.deployments
         values["deployments"] = None if named is None else sorted(named)
+        if subscription.cache is not None and subscription.cache.deployments is not None:
+            values["cache"]["deployments"] = sorted(subscription.cache.deployments)
         return cls.model_validate(values | {"identities": list(subscription.identities)})
 
     def unknown_deployments(self, known: Container[str]) -> list[str]:
         """Return the deployments that are named here and not known."""
-        return [name for name in (*(self.deployments or ()), *self.deployment_limits) if name not in known]
+        cached = self.cache.deployments_used() if self.cache else ()
+        return [name for name in (*(self.deployments or ()), *self.deployment_limits, *cached) if name not in known]
 
     def subscription(self, name: str, key_digests: tuple[bytes, ...]) -> Subscription:
         """Return what the gateway works with. `key_digests` are SHA-256 of the subscription's keys."""
@@ -106,6 +146,7 @@ class Entitlement(Section):
             identities=tuple(self.identities),
             may_choose_backend=self.may_choose_backend,
             deployment_limits={name: section.limits() for name, section in self.deployment_limits.items()},
+            cache=self.cache.rules() if self.cache else None,
         )
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway import operations
 from gateway.answers import AnswerReport, split_version
+from gateway.caching import KeptAnswer
 from gateway.call import Call
 from gateway.catalog import Member
 from gateway.observer import UNOBSERVED, Observer
@@ -44,7 +45,9 @@ class Meter:
     async def settle(self, call: Call, outcome: Outcome | None) -> None:
         """Publish what a call consumed; returns when it is durable. `outcome` None: no backend gave an answer."""
         events = [await self._broken(call, number) for number in call.broken]
-        if outcome is not None and call.tried:
+        if call.caching is not None and call.caching.hit is not None:
+            events.append(self._cached(call, call.caching.hit))
+        elif outcome is not None and call.tried:
             consumed = await self._consumed(call, outcome)
             events.append(self._event(call, call.member, outcome, consumed))
             events += self._fetched(call)
@@ -69,6 +72,33 @@ class Meter:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _cached(self, call: Call, kept: KeptAnswer) -> UsageEvent:
+        """Return the event of an answer that was given again: it consumed nothing, and tells what it saved."""
+        elapsed = int((self._clock.monotonic() - call.started) * 1000)
+        model, version = split_version(kept.model or call.deployment.model)
+        return UsageEvent(
+            id=call.id,
+            time=self._clock.now(),
+            subscription=call.subscription.name,
+            cost_centre=call.subscription.cost_centre,
+            operation=call.target.operation[:256],
+            deployment=call.deployment.name,
+            model=model,
+            model_version=version,
+            backend=kept.backend,
+            deployment_type=kept.deployment_type,
+            region=kept.region,
+            service_tier=kept.service_tier,
+            streamed=kept.streamed,
+            outcome="cached",
+            status=200,
+            attempts=0,
+            avoided=kept.meters,
+            labels=call.labels,
+            latency_ms=elapsed,
+            first_token_ms=elapsed,
+        )
 
     async def _consumed(self, call: Call, outcome: Outcome) -> _Consumed:
         attempt, reader = call.attempt, call.reader

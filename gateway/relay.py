@@ -40,6 +40,7 @@ NOT_PASSED_ON = frozenset(
         b"x-gateway-backend",
         b"x-gateway-attempts",
         b"x-gateway-tried",
+        b"x-gateway-cache",
     }
 )
 
@@ -188,6 +189,8 @@ def own_headers(call: Call) -> Headers:
         headers.append((b"x-gateway-tried", ", ".join(f"{each.backend.name}={what}" for each, what in tried).encode()))
     if call.limit_headers:
         headers += call.limit_headers
+    if call.caching is not None:
+        headers.append((b"x-gateway-cache", call.caching.verdict))
     return headers
 
 
@@ -196,7 +199,8 @@ def _reader(call: Call, attempt: Attempt) -> StreamReader | None:
     if not content_type.lower().startswith(b"text/event-stream"):
         return None
     responses = call.target.operation == operations.RESPONSES
-    return StreamReader(call.hide_usage, TEXT_OF_RESPONSES if responses else TEXT_OF_CHAT)
+    record = call.caching.record if call.caching is not None else None
+    return StreamReader(call.hide_usage, TEXT_OF_RESPONSES if responses else TEXT_OF_CHAT, record)
 
 
 def _error_event(call: Call, fault: str) -> bytes:

@@ -14,6 +14,7 @@ from gateway import operations
 from gateway.affinity import Affinity
 from gateway.attempt import StreamBroken
 from gateway.bodies import Receive
+from gateway.cache import Cache
 from gateway.call import Call
 from gateway.callers import SCOPE_KEY, Caller, Callers
 from gateway.catalog import Catalog
@@ -27,6 +28,7 @@ from gateway.models import model, model_list
 from gateway.observer import UNOBSERVED, Observer
 from gateway.operations import Target
 from gateway.relay import Headers, Relay, Send, own_headers
+from gateway.replay import replay
 from gateway.usage import Outcome
 
 type Scope = MutableMapping[str, Any]
@@ -51,6 +53,7 @@ class Gateway:
         meter: Meter,
         affinity: Affinity,
         limiter: Limiter,
+        cache: Cache,
         observer: Observer = UNOBSERVED,
     ) -> None:
         self._catalog = catalog
@@ -61,6 +64,7 @@ class Gateway:
         self._meter = meter
         self._affinity = affinity
         self._limiter = limiter
+        self._cache = cache
         self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,6 +76,8 @@ class Gateway:
                 await answer_json(send, self._models(scope["method"], target, caller), call_id)
                 return
             call = await self._intake.call(call_id, caller, target, scope, receive)
+            if call.subscription.cache is not None:
+                call.caching = self._cache.begin(call, scope["headers"])
         except GatewayError as error:
             self._observer.refused(error, None)
             await refuse(send, error, [(b"x-request-id", call_id.encode()), (b"x-gateway-attempts", b"0")])
@@ -108,9 +114,21 @@ class Gateway:
                 call.claim.release()
         await self._meter.settle(call, outcome)
         await self._affinity.save(call)
+        if call.caching is not None:
+            await self._cache.save(call, self)
 
     async def _answer(self, call: Call, send: Send, watch: DepartureWatch) -> Outcome:
+        if call.caching is not None and (kept := await self._cache.find(call, self)):
+            watch.stop()
+            await replay(call, kept, self._cache.now(), send)
+            return "cached"
         await self._limiter.reserve(call)
+        outcome = await self._from_backend(call, send, watch)
+        if call.caching is not None:
+            self._cache.learn(call, outcome)
+        return outcome
+
+    async def _from_backend(self, call: Call, send: Send, watch: DepartureWatch) -> Outcome:
         attempt = await self._dispatcher.open(call)
         while True:
             try:

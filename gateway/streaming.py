@@ -6,6 +6,7 @@ speed; JSON is parsed only where they find something, which is once or twice a s
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -66,14 +67,15 @@ _envelope = msgspec.json.Decoder(_Envelope).decode
 class StreamReader:
     """Reads one stream. `hide_usage`: the caller did not ask for the usage chunk that the gateway asked for.
 
-    `resources` are the ids of what the stream made. After each `feed`: `ended`, the last event came; `failed`, the
-    backend sent an error event; `malformed`, what came is no stream of JSON events, and what `feed` returned stops
-    before it. `withheld` is the message of an error event that came before any content, so that another backend may
-    still answer.
+    `record` is told of all that goes on to the caller. `resources` are the ids of what the stream made. After each
+    `feed`: `ended`, the last event came; `failed`, the backend sent an error event; `malformed`, what came is no stream
+    of JSON events, and what `feed` returned stops before it. `withheld` is the message of an error event that came
+    before any content, so that another backend may still answer.
     """
 
     hide_usage: bool
     texts: frozenset[bytes]
+    record: Callable[[bytes], None] | None = None
     report: AnswerReport | None = None
     ended: bool = False
     failed: bool = False
@@ -222,6 +224,8 @@ class StreamReader:
         return True
 
     def _keep(self, block: bytes) -> None:
+        if self.record is not None:
+            self.record(block)
         self._delivered.append(block)
         self._delivered_size += len(block)
         if self._delivered_size > FOLD_AT:

@@ -18,13 +18,16 @@ from chargeback.prices import Prices
 from chargeback.statements import Statements
 from gateway.affinity import Affinity
 from gateway.breaker import BreakerRules
+from gateway.cache import Cache
 from gateway.callers import Callers
 from gateway.catalog import Catalog, ManagedIdentity
 from gateway.catalog_file import load_catalog
 from gateway.directory import DirectoryRules, StoredDirectory
 from gateway.dispatch import Dispatcher, DispatchRules
+from gateway.embeddings import Embeddings
 from gateway.entra import EntraRules, EntraTokens
 from gateway.intake import BodyRules, Intake
+from gateway.kept_rows import KeptRows
 from gateway.key_ring import KeyRing
 from gateway.limiter import Limiter
 from gateway.metering import Meter
@@ -129,6 +132,7 @@ class _Builder:
             affinity=Affinity(seams.tables),
             dispatcher=self._dispatcher(catalog, pool, cooldowns),
             limiter=self._limiter(seams.tables, prices),
+            cache=Cache(KeptRows(seams.tables, self._clock), Embeddings(), self._clock),
         )
         return Services(
             settings=settings,
@@ -207,10 +211,12 @@ class _Builder:
         affinity: Affinity,
         dispatcher: Dispatcher,
         limiter: Limiter,
+        cache: Cache,
     ) -> Gateway:
         settings = self._settings
         self._closing.push_async_callback(limiter.close)
         self._closing.push_async_callback(meter.close)
+        self._closing.push_async_callback(cache.close)
         bodies = BodyRules(settings.max_body_bytes, settings.body_timeout_seconds)
         return Gateway(
             catalog,
@@ -221,6 +227,7 @@ class _Builder:
             meter=meter,
             affinity=affinity,
             limiter=limiter,
+            cache=cache,
             observer=self._observer,
         )
 
