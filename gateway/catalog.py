@@ -139,6 +139,14 @@ class CacheRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Safety:
+    """What is checked before a call. `fail` says what a check that cannot be made does to the call: open lets it on."""
+
+    prompt_shield: bool
+    fail: Literal["open", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """A consumer's entitlement. `deployments` None: all. `key_digests` are SHA-256 of its keys.
 
@@ -156,6 +164,8 @@ class Subscription:
     may_choose_backend: bool = False
     deployment_limits: Mapping[str, DeploymentLimits] = field(default_factory=dict, hash=False)
     cache: CacheRules | None = None
+    safety: Safety | None = None
+    log_prompts: bool = False
 
     @property
     def limited(self) -> bool:

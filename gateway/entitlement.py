@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from gateway.catalog import Budget, CacheRules, DeploymentLimits, Limits, Period, Quota, Subscription
+from gateway.catalog import Budget, CacheRules, DeploymentLimits, Limits, Period, Quota, Safety, Subscription
 
 LONGEST_TTL = 30 * 24 * 3600
 """Seconds."""
@@ -97,6 +97,13 @@ class CacheSection(Section):
         return (*(self.deployments or ()), *((self.embeddings,) if self.kind == "semantic" else ()))
 
 
+class SafetySection(Section):
+    """Closed where nothing is said: who asks for a check wants it made."""
+
+    prompt_shield: bool = False
+    fail: Literal["open", "closed"] = "closed"
+
+
 class Entitlement(Section):
     """A subscription's fields but for its name and keys. `deployments` None: all."""
 
@@ -109,6 +116,8 @@ class Entitlement(Section):
     budget: BudgetSection | None = None
     deployment_limits: dict[str, DeploymentLimitsSection] = {}
     cache: CacheSection | None = None
+    safety: SafetySection | None = None
+    log_prompts: bool = False
 
     @model_validator(mode="after")
     def _may_use_what_is_cached(self) -> Self:
@@ -147,6 +156,8 @@ class Entitlement(Section):
             may_choose_backend=self.may_choose_backend,
             deployment_limits={name: section.limits() for name, section in self.deployment_limits.items()},
             cache=self.cache.rules() if self.cache else None,
+            safety=Safety(self.safety.prompt_shield, self.safety.fail) if self.safety else None,
+            log_prompts=self.log_prompts,
         )
 
 

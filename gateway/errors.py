@@ -9,6 +9,8 @@
     |- DeploymentNotFound   404  no such deployment
     |- ResponseNotFound     404  no such stored response, or somebody else's
     |- InvalidRequest       400  a body that cannot be understood
+    |- PromptAttack         400  the prompt shield sees an attack
+    |- PromptUnchecked      503  the prompt shield sees nothing, and the subscription wants it to
     |- MethodNotAllowed     405
     |- BodyTimeout          408  the body did not arrive in time
     |- BodyTooLarge         413  over the size limit
@@ -33,6 +35,8 @@
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -47,6 +51,8 @@ class GatewayError(Exception):
     status = 500
     type = "server_error"
     code = "internal_error"
+    innererror: ClassVar[Mapping[str, Any] | None] = None
+    """Azure's own word for more about an error, beside OpenAI's four."""
 
     def __init__(
         self, message: str, *, param: str | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -95,6 +101,26 @@ class ResponseNotFound(GatewayError):
 
 class InvalidRequest(GatewayError):
     status, type, code = 400, "invalid_request_error", "invalid_request"
+
+
+class PromptAttack(GatewayError):
+    """Shaped as Azure OpenAI's own refusal by its filter: "Content filtering", error example."""
+
+    status, type, code = 400, "invalid_request_error", "content_filter"
+    innererror: ClassVar[Mapping[str, Any] | None] = {
+        "code": "ResponsibleAIPolicyViolation",
+        "content_filter_result": {"jailbreak": {"filtered": True, "detected": True}},
+    }
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="prompt")
+
+
+class PromptUnchecked(GatewayError):
+    status, code = 503, "prompt_unchecked"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers=retry_headers(1.0))
 
 
 class MethodNotAllowed(GatewayError):
@@ -208,7 +234,10 @@ def retry_headers(seconds: float) -> tuple[tuple[bytes, bytes], ...]:
 
 def error_body(error: GatewayError) -> bytes:
     """Return `{"error": {"message", "type", "param", "code"}}` as JSON bytes."""
-    return error_json(error.message, error.type, error.code, error.param)
+    if error.innererror is None:
+        return error_json(error.message, error.type, error.code, error.param)
+    fields = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    return msgspec.json.encode({"error": fields | {"innererror": error.innererror}})
 
 
 def error_json(message: str, kind: str, code: str, param: str | None = None) -> bytes:

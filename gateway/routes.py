@@ -27,8 +27,10 @@ from gateway.metering import Meter
 from gateway.models import model, model_list
 from gateway.observer import UNOBSERVED, Observer
 from gateway.operations import Target
+from gateway.prompt_log import PromptLog
 from gateway.relay import Headers, Relay, Send, own_headers
 from gateway.replay import replay
+from gateway.shield import NO_DETECTOR, PromptShield
 from gateway.usage import Outcome
 
 type Scope = MutableMapping[str, Any]
@@ -54,6 +56,8 @@ class Gateway:
         affinity: Affinity,
         limiter: Limiter,
         cache: Cache,
+        shield: PromptShield = NO_DETECTOR,
+        prompt_log: PromptLog | None = None,
         observer: Observer = UNOBSERVED,
     ) -> None:
         self._catalog = catalog
@@ -65,6 +69,8 @@ class Gateway:
         self._affinity = affinity
         self._limiter = limiter
         self._cache = cache
+        self._shield = shield
+        self._prompt_log = prompt_log
         self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,6 +106,7 @@ class Gateway:
             await refuse(send, error, own_headers(call))
         except asyncio.CancelledError:
             self._meter.settle_later(call, "client_closed")
+            self._log_prompt(call, "client_closed")
             raise
         except Exception:
             logger.exception("%s failed", call.id)
@@ -113,6 +120,8 @@ class Gateway:
             if call.claim is not None:
                 call.claim.release()
         await self._meter.settle(call, outcome)
+        if call.subscription.log_prompts:
+            self._log_prompt(call, outcome)
         await self._affinity.save(call)
         if call.caching is not None:
             await self._cache.save(call, self)
@@ -123,10 +132,16 @@ class Gateway:
             await replay(call, kept, self._cache.now(), send)
             return "cached"
         await self._limiter.reserve(call)
+        if call.subscription.safety is not None:
+            await self._shield.check(call)
         outcome = await self._from_backend(call, send, watch)
         if call.caching is not None:
             self._cache.learn(call, outcome)
         return outcome
+
+    def _log_prompt(self, call: Call, outcome: Outcome | None) -> None:
+        if self._prompt_log is not None and call.subscription.log_prompts:
+            self._prompt_log.note(call, outcome)
 
     async def _from_backend(self, call: Call, send: Send, watch: DepartureWatch) -> Outcome:
         attempt = await self._dispatcher.open(call)

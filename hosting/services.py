@@ -22,6 +22,7 @@ from gateway.cache import Cache
 from gateway.callers import Callers
 from gateway.catalog import Catalog, ManagedIdentity
 from gateway.catalog_file import load_catalog
+from gateway.content_safety import ContentSafety
 from gateway.directory import DirectoryRules, StoredDirectory
 from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.embeddings import Embeddings
@@ -32,12 +33,14 @@ from gateway.key_ring import KeyRing
 from gateway.limiter import Limiter
 from gateway.metering import Meter
 from gateway.pool import Pool
+from gateway.prompt_log import PromptLog
 from gateway.publisher import UsagePublisher
 from gateway.register import SubscriptionRegister
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
 from gateway.shared_cooldowns import SharedCooldowns
 from gateway.sharing import Sharing
+from gateway.shield import PromptShield
 from gateway.subscription_store import SubscriptionStore
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
@@ -133,6 +136,7 @@ class _Builder:
             dispatcher=self._dispatcher(catalog, pool, cooldowns),
             limiter=self._limiter(seams.tables, prices),
             cache=Cache(KeptRows(seams.tables, self._clock), Embeddings(), self._clock),
+            prompt_log=PromptLog(seams.stream(settings.prompt_hub), self._clock),
         )
         return Services(
             settings=settings,
@@ -212,11 +216,13 @@ class _Builder:
         dispatcher: Dispatcher,
         limiter: Limiter,
         cache: Cache,
+        prompt_log: PromptLog,
     ) -> Gateway:
         settings = self._settings
         self._closing.push_async_callback(limiter.close)
         self._closing.push_async_callback(meter.close)
         self._closing.push_async_callback(cache.close)
+        self._closing.push_async_callback(prompt_log.close)
         bodies = BodyRules(settings.max_body_bytes, settings.body_timeout_seconds)
         return Gateway(
             catalog,
@@ -228,6 +234,8 @@ class _Builder:
             affinity=affinity,
             limiter=limiter,
             cache=cache,
+            shield=PromptShield(self._content_safety()),
+            prompt_log=prompt_log,
             observer=self._observer,
         )
 
@@ -235,6 +243,19 @@ class _Builder:
         charges = RollupCharges(tables, prices, self._clock)
         sharing = Sharing(tables, self._clock, charges, instance=os.urandom(6).hex(), random=random.random)
         return Limiter(self._clock, StatementPricing(prices), sharing)
+
+    def _content_safety(self) -> ContentSafety | None:
+        settings = self._settings
+        if not settings.content_safety_endpoint:
+            return None
+        upstream = AiohttpUpstream(settings.connect_timeout_seconds)
+        self._closing.push_async_callback(upstream.close)
+        credential: str | TokenSource = settings.content_safety_key
+        if not credential:
+            credential = EntraTokenSource(self._identity(), settings.token_scope, self._clock)
+            self._closing.push_async_callback(credential.close)
+        endpoint = settings.content_safety_endpoint.rstrip("/")
+        return ContentSafety(upstream, endpoint, credential, settings.content_safety_timeout_seconds)
 
     def _tokens(self, catalog: Catalog) -> TokenSource:
         if any(isinstance(backend.auth, ManagedIdentity) for backend in catalog.backends.values()):

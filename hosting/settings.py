@@ -30,6 +30,13 @@ class Settings(BaseSettings):
         default="", alias="EVENTHUB__fullyQualifiedNamespace", description="The same by host name, reached by identity."
     )
     usage_hub: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")] = "usage"
+    prompt_hub: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")] = "prompts"
+
+    content_safety_endpoint: Annotated[
+        str, Field(pattern=r"^(https://[^/?#]+|http://(127\.0\.0\.1|localhost)(:\d+)?)?/?$")
+    ] = ""
+    content_safety_key: str = Field(default="", repr=False, description="Empty: reached by identity.")
+    content_safety_timeout_seconds: Seconds = 2.0
 
     identity_client_id: str = Field(
         default="", alias="AZURE_CLIENT_ID", description="Client id of a user-assigned managed identity."
