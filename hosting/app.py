@@ -95,6 +95,8 @@ def create_app(services: Services) -> TollgateApp:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        # FastAPI's own would record what was sent with each validation error; the host has the requests' spans.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
 
     async def caller_of(request: Request) -> Caller:

@@ -1,7 +1,7 @@
 """Who may log what, in one place.
 
-The SDKs print requests with all that was said at level DEBUG, so LOG_LEVEL governs our own packages alone, and theirs
-stay at WARNING whatever OPENAI_LOG, the host or LOG_LEVEL ask for.
+What the SDKs print below WARNING (URLs, headers, frames; prompts, in some versions) is theirs to choose, so LOG_LEVEL
+governs our own packages alone, and theirs stay at WARNING whatever OPENAI_LOG, the host or LOG_LEVEL ask for.
 """
 
 import logging

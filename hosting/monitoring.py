@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from chargeback.prices import Prices
 from gateway.breaker import BreakerState
 from gateway.catalog import Catalog
+from gateway.observer import Observer
 from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
 from gateway.tokens import TokenCounter
@@ -82,6 +83,10 @@ class Monitoring:
         """Return what `/metrics` answers."""
         return exposition((*self._watchers.metrics.families(), *self._gauges()))
 
+    def watch(self, observer: Observer) -> None:
+        """Tell one more of what happens."""
+        self._watchers.observers.add(observer)
+
     def start(self) -> None:
         """Switch telemetry on where Application Insights is set, while the first calls are already answered."""
         if self._insights:
@@ -100,7 +105,7 @@ class Monitoring:
         except Exception:  # noqa: BLE001 - whatever the libraries raise, calls are answered without them
             _log.exception("No telemetry: Application Insights could not be set up")
             return
-        self._watchers.observers.add(observer)
+        self.watch(observer)
 
     def _telemetry(self) -> "OpenTelemetry":
         # Half a second of imports that most processes never need.

@@ -103,7 +103,7 @@ async def test_lines_are_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "ERROR"])
 def test_the_level_is_ours_alone(level: str) -> None:
-    """LOG_LEVEL sets our own loggers; the SDKs, which print prompts at DEBUG, stay at WARNING."""
+    """LOG_LEVEL sets our own loggers; the SDKs, which print what they like below it, stay at WARNING."""
     logging.getLogger("openai").setLevel(logging.DEBUG)
     set_log_levels(level)
     assert logging.getLevelName(logging.getLogger("gateway.dispatch").getEffectiveLevel()) == level
