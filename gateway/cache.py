@@ -70,13 +70,13 @@ class Contexts:
     def __init__(self) -> None:
         self._contexts: OrderedDict[tuple[str, str], tuple[float, list[Question]]] = OrderedDict()
 
-    def get(self, scope: str, context: str, now: float) -> list[Question] | None:
-        """Return the questions, None where they are to be read."""
+    def get(self, scope: str, context: str, now: float) -> tuple[list[Question], bool]:
+        """Return the questions, and whether they were read a short while ago."""
         found = self._contexts.get((scope, context))
-        if found is None or now - found[0] > FRESH_SECONDS:
-            return None
+        if found is None:
+            return [], False
         self._contexts.move_to_end((scope, context))
-        return found[1]
+        return found[1], now - found[0] <= FRESH_SECONDS
 
     def put(self, scope: str, context: str, now: float, questions: list[Question]) -> None:
         self._contexts[(scope, context)] = (now, questions)
@@ -202,10 +202,12 @@ class Cache:
 
     async def _questions(self, scope: str, turn: Turn) -> list[Question]:
         now = self._clock.monotonic()
-        questions = self._contexts.get(scope, turn.context, now)
-        if questions is None:
-            questions = await self._rows.questions(scope, turn.context)
-            self._contexts.put(scope, turn.context, now, questions)
+        known, fresh = self._contexts.get(scope, turn.context, now)
+        if fresh:
+            return known
+        read = await self._rows.questions(scope, turn.context)
+        questions = known if read is None else read
+        self._contexts.put(scope, turn.context, now, questions)
         return questions
 
     async def _vector(

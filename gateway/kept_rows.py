@@ -62,9 +62,9 @@ class KeptRows:
         entity = await self._guarded(self._get(_partition(scope, key), key), READ_SECONDS)
         return None if entity is None else _answer(entity)
 
-    async def questions(self, scope: str, context: str) -> list[Question]:
-        """Return the newest questions that were asked in a context."""
-        return await self._guarded(self._newest(f"{scope}-{context}"), READ_SECONDS) or []
+    async def questions(self, scope: str, context: str) -> list[Question] | None:
+        """Return the newest questions that were asked in a context; None where storage does not tell."""
+        return await self._guarded(self._newest(f"{scope}-{context}"), READ_SECONDS)
 
     async def keep(self, scope: str, key: str, answer: KeptAnswer) -> None:
         """Write an answer, in place of what was kept for its key."""

@@ -17,7 +17,7 @@ LONGEST_TEXT: Final = 8000
 
 _WORD: Final = re.compile(
     r"(?P<quoted>\"[^\"]+\"|`[^`]+`|\u201c[^\u201d]+\u201d|\u00ab[^\u00bb]+\u00bb)"
-    r"|(?P<word>[^\W_](?:[\w'\u2019.,:/@+*%$\u20ac\u00a3#-]*[\w%$\u20ac\u00a3+#])?)"
+    r"|(?P<word>[^\W_](?:[\w'.,:/@+*%$\u20ac\u00a3#-]*[\w%$\u20ac\u00a3+#])?)"
 )
 _PLAIN: Final = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 
@@ -81,12 +81,13 @@ def _text(content: object, part: str) -> tuple[str, Any] | None:
 
 def telling_tokens(text: str) -> str:
     """Return the digest of the numbers, names, quotations and turning words of a text, in their order."""
-    told = [match[0].casefold() for match in _WORD.finditer(text) if match["quoted"] or _tells(match["word"])]
+    words = _WORD.finditer(text.replace("\u2019", "'"))
+    told = [match[0].casefold() for match in words if match["quoted"] or _tells(match["word"])]
     return hashlib.sha256("\n".join(told).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _tells(word: str) -> bool:
-    plain = word.casefold().replace("\u2019", "'")
+    plain = word.casefold()
     if _TURNING.fullmatch(plain):
         return True
     if _OPENERS.fullmatch(plain):
