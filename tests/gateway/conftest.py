@@ -28,11 +28,13 @@ from gateway.limiter import Limiter
 from gateway.metering import Meter
 from gateway.observer import UNOBSERVED, Observer
 from gateway.pool import Pool
+from gateway.prompt_log import PromptLog
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
 from gateway.shared_cooldowns import SharedCooldowns
 from gateway.sharing import Sharing
+from gateway.shield import NO_DETECTOR, PromptShield
 from gateway.subscriptions import CatalogDirectory
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
@@ -152,6 +154,8 @@ async def run_gateway(
     sharing: Sharing | None = None,
     clock: Clock | None = None,
     observer: Observer = UNOBSERVED,
+    shield: PromptShield = NO_DETECTOR,
+    prompt_log: PromptLog | None = None,
 ) -> AsyncIterator[RunningGateway]:
     """Serve a gateway on a free loopback port, in this event loop; `tables` may be another gateway's, too."""
     timeouts = timeouts or Timeouts()
@@ -187,6 +191,8 @@ async def run_gateway(
         affinity=affinity,
         limiter=limiter,
         cache=cache,
+        shield=shield,
+        prompt_log=prompt_log,
         observer=observer,
     )
     try:
