@@ -112,6 +112,7 @@ class Gateway:
             logger.exception("%s failed", call.id)
             outcome = "upstream_error" if call.attempt else None
             call.error = GatewayError(f"The gateway failed. Request id: {call.id}.")
+            self._observer.refused(call.error, call)
             # Where the answer has begun, its server refuses a second start, and the caller sees it cut.
             with contextlib.suppress(RuntimeError):
                 await refuse(send, call.error, own_headers(call))
