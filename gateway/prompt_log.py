@@ -113,6 +113,9 @@ class PromptLog:
             # Searching long texts takes milliseconds, which the event loop has not.
             body = await asyncio.to_thread(_encoded, noted)
             await self._stream.publish([body], noted.call.subscription.name)
+        except asyncio.CancelledError:
+            self._drop(1, "the gateway is stopping")
+            raise
         except StreamUnavailable as error:
             self._drop(1, str(error))
         except Exception as error:  # noqa: BLE001 - the next call's record must go on; no message, which may quote a prompt

@@ -12,7 +12,7 @@ from typing import Final
 LONGEST_SECRET: Final = 4_096
 """Characters: the longest thing that is taken out as one; so much of a text after a cut must be looked at as well."""
 
-_PRIVATE_KEY: Final = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[A-Za-z0-9+/=\s:,-]{0,3900}")
+_PRIVATE_KEY: Final = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,3900}(?:-----END [A-Z ]{0,40}-----)?")
 _KEY: Final = re.compile(
     r"\beyJ[\w-]{8,3000}\.[\w-]{4,3000}(?:\.[\w-]{0,1000})?"
     r"|\b(?:sk|pk|rk|tg)-[\w-]{12,256}"
