@@ -54,6 +54,10 @@ SMALL: dict[str, Any] = {
 }
 
 
+def no_setting(name: str) -> str | None:
+    return None
+
+
 def load(content: dict[str, Any], **app_settings: str) -> Catalog:
     return load_catalog(json.dumps(content), app_settings.get)
 
@@ -103,7 +107,7 @@ def test_the_documented_catalog(tmp_path: Path, inline: bool) -> None:
     desk = catalog.subscriptions["service-desk"]
     assert desk.key_digests == (bytes.fromhex(DIGEST),)
     assert desk.cost_centre == "4711"
-    assert desk.deployments == {"gpt-4o"}
+    assert desk.deployments == frozenset({"gpt-4o"})
     assert desk.limits == Limits(600, 120_000, 50)
     assert desk.quota == Quota(50_000_000, "month")
     assert desk.budget == Budget(Decimal("500.00"), "USD", "month", hard=True)
@@ -115,7 +119,7 @@ def test_json_as_a_file_and_inline(tmp_path: Path) -> None:
     file = tmp_path / "catalog.json"
     file.write_text(json.dumps(SMALL))
     for source in (str(file), json.dumps(SMALL), f" \n{json.dumps(SMALL)}"):
-        catalog = load_catalog(source, {}.get)
+        catalog = load_catalog(source, no_setting)
         assert catalog.deployments["d"].tiers[0][0].deployment == "d"
         assert catalog.subscriptions["s"].deployments is None
         assert catalog.operator_digests == ()
@@ -292,7 +296,7 @@ def test_files_that_are_no_catalog(tmp_path: Path, name: str, text: str, problem
     """What cannot be parsed is refused with the file's name and the reason."""
     (tmp_path / name).write_text(text)
     with pytest.raises(CatalogError, match=name) as caught:
-        load_catalog(str(tmp_path / name), {}.get)
+        load_catalog(str(tmp_path / name), no_setting)
     assert caught.value.problems[0].startswith(problem)
 
 
@@ -300,14 +304,14 @@ def test_files_that_are_no_catalog(tmp_path: Path, name: str, text: str, problem
 def test_files_that_are_not_there(source: str) -> None:
     """A path that leads nowhere is an error of the catalog, not a stack trace."""
     with pytest.raises(CatalogError):
-        load_catalog(source, {}.get)
+        load_catalog(source, no_setting)
 
 
 def test_a_binary_file(tmp_path: Path) -> None:
     """A file that is no text is refused."""
     (tmp_path / "catalog.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CatalogError, match="neither TOML nor JSON"):
-        load_catalog(str(tmp_path / "catalog.toml"), {}.get)
+        load_catalog(str(tmp_path / "catalog.toml"), no_setting)
 
 
 JSON = st.recursive(
@@ -339,7 +343,7 @@ def test_a_wrong_part_hides_nothing() -> None:
         "subscriptions": {"team": {"key_hashes": ["no hash"], "deployments": ["gpt-9", 7]}},
     }
     with pytest.raises(CatalogError) as raised:
-        load_catalog(json.dumps(catalog), {}.get)
+        load_catalog(json.dumps(catalog), no_setting)
     text = "\n".join(raised.value.problems)
     for told in ("gpt-4o.model", "weight", "no backend 'nowhere'", "key_hashes", "no deployment 'gpt-9'"):
         assert told in text
