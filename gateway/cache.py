@@ -7,11 +7,9 @@ nothing. A subscription without a cache costs one look at its fields.
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import sumprod
-from typing import Final
 
 from gateway import cacheable
 from gateway.answers import AnswerReport
@@ -21,75 +19,13 @@ from gateway.caching import BYPASS, HIT, LONGEST_ANSWER, MISS, Caching, KeptAnsw
 from gateway.call import Call
 from gateway.catalog import CacheRules
 from gateway.embeddings import App, EmbeddingFailed, Embeddings
-from gateway.kept_rows import MOST_ALIKE, KeptRows, Question
+from gateway.kept_memory import Front, Questions
+from gateway.kept_rows import KeptRows, Question
 from gateway.turns import Turn
 from gateway.usage import Meters, Outcome
 from seams.clock import Clock
 
-FRONT_BYTES: Final = 32 * 1024 * 1024
-ENTRY_BYTES: Final = 1024
-"""What an entry takes beside its body, roughly."""
-
-MOST_CONTEXTS: Final = 100
-FRESH_SECONDS: Final = 30.0
-"""How long the questions of a context are compared before they are read again."""
-
 logger = logging.getLogger(__name__)
-
-
-class Front:
-    """Answers in memory, the longest unused out first; `limit` in bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._answers: OrderedDict[tuple[str, str], KeptAnswer] = OrderedDict()
-        self.size = 0
-
-    def get(self, scope: str, key: str) -> KeptAnswer | None:
-        answer = self._answers.get((scope, key))
-        if answer is not None:
-            self._answers.move_to_end((scope, key))
-        return answer
-
-    def put(self, scope: str, key: str, answer: KeptAnswer) -> None:
-        self.drop(scope, key)
-        self._answers[(scope, key)] = answer
-        self.size += len(answer.body) + ENTRY_BYTES
-        while self.size > self._limit:
-            self.drop(*next(iter(self._answers)))
-
-    def drop(self, scope: str, key: str) -> None:
-        gone = self._answers.pop((scope, key), None)
-        if gone is not None:
-            self.size -= len(gone.body) + ENTRY_BYTES
-
-
-class Contexts:
-    """Questions in memory by the context they were asked in; `read_at` in monotonic seconds."""
-
-    def __init__(self) -> None:
-        self._contexts: OrderedDict[tuple[str, str], tuple[float, list[Question]]] = OrderedDict()
-
-    def get(self, scope: str, context: str, now: float) -> tuple[list[Question], bool]:
-        """Return the questions, and whether they were read a short while ago."""
-        found = self._contexts.get((scope, context))
-        if found is None:
-            return [], False
-        self._contexts.move_to_end((scope, context))
-        return found[1], now - found[0] <= FRESH_SECONDS
-
-    def put(self, scope: str, context: str, now: float, questions: list[Question]) -> None:
-        self._contexts[(scope, context)] = (now, questions)
-        self._contexts.move_to_end((scope, context))
-        if len(self._contexts) > MOST_CONTEXTS:
-            self._contexts.popitem(last=False)
-
-    def add(self, scope: str, context: str, question: Question) -> None:
-        """Add a question to a context that was read; another is read when it is asked for."""
-        found = self._contexts.get((scope, context))
-        if found is not None:
-            others = [each for each in found[1] if each.key != question.key]
-            found[1][:] = [question, *others][:MOST_ALIKE]
 
 
 class Cache:
@@ -99,8 +35,8 @@ class Cache:
         self._rows = rows
         self._embeddings = embeddings
         self._clock = clock
-        self._front = Front(FRONT_BYTES)
-        self._contexts = Contexts()
+        self._front = Front()
+        self._asked = Questions()
 
     def begin(self, call: Call, headers: Iterable[tuple[bytes, bytes]]) -> Caching | None:
         """Return what the cache has to do with a call of a subscription with a cache; None where it is off for it."""
@@ -162,7 +98,7 @@ class Cache:
         if turn is None or (vector := await self._vector(call, caching, rules, turn, app)) is None:
             return
         question = Question(vector, turn.tokens, caching.key, caching.fresh.expires_at)
-        self._contexts.add(caching.scope, turn.context, question)
+        self._asked.add(caching.scope, turn.context, question)
         await self._rows.add(caching.scope, turn.context, question)
 
     def now(self) -> datetime:
@@ -202,12 +138,12 @@ class Cache:
 
     async def _questions(self, scope: str, turn: Turn) -> list[Question]:
         now = self._clock.monotonic()
-        known, fresh = self._contexts.get(scope, turn.context, now)
+        known, fresh = self._asked.get(scope, turn.context, now)
         if fresh:
             return known
         read = await self._rows.questions(scope, turn.context)
         questions = known if read is None else read
-        self._contexts.put(scope, turn.context, now, questions)
+        self._asked.put(scope, turn.context, now, questions)
         return questions
 
     async def _vector(

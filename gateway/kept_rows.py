@@ -34,6 +34,11 @@ PAUSE_SECONDS: Final = 10.0
 
 SWEEP_SECONDS: Final = 3600.0
 MOST_SWEPT: Final = 10_000
+"""Partitions whose last sweep is remembered."""
+
+MOST_DELETED: Final = 50
+"""Rows a sweep; the next write goes on where there are more."""
+
 MOST_ALIKE: Final = 200
 _LAST: Final = 0xFFFF_FFFF_FFFF
 
@@ -123,6 +128,9 @@ class KeptRows:
                 expires_at = entity.values.get("expires_at")
                 if not isinstance(expires_at, datetime) or expires_at <= now:
                     over.append(Delete(partition, entity.row, entity.etag))
+                if len(over) == MOST_DELETED:
+                    del self._swept[partition]
+                    break
         for row in over:
             try:
                 await table.transact([row])

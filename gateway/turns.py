@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from gateway import operations
 
-LONGEST_TEXT: Final = 8000
-"""Characters; longer texts are hardly ever asked twice in other words, and embeddings have a limit of tokens."""
+LONGEST_TEXT: Final = 2000
+"""Characters; longer texts are hardly ever asked twice in other words, and comparing them takes its time."""
 
 _WORD: Final = re.compile(
     r"(?P<quoted>\"[^\"]+\"|`[^`]+`|\u201c[^\u201d]+\u201d|\u00ab[^\u00bb]+\u00bb)"
