@@ -287,7 +287,8 @@ def test_what_lenient_servers_send() -> None:
 
 def test_usage_without_choices_is_hidden() -> None:
     """A usage chunk that was not asked for is taken out whether its choices are empty, null or absent."""
-    for choices in ({"choices": []}, {"choices": None}, {}):
+    kinds: list[dict[str, Any]] = [{"choices": []}, {"choices": None}, {}]
+    for choices in kinds:
         reader = StreamReader(True, TEXT_OF_CHAT)
         assert reader.feed(sse({**choices, "usage": {"prompt_tokens": 1, "completion_tokens": 2}})) == b""
         assert reader.report is not None
