@@ -9,27 +9,16 @@ from hypothesis import strategies as st
 
 from gateway.prompts import messages_in
 
+FIELDS = (
+    *("messages", "input", "prompt", "instructions", "role", "content"),
+    *("type", "text", "tool_calls", "function", "arguments", "output"),
+)
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    "messages",
-                    "input",
-                    "prompt",
-                    "instructions",
-                    "role",
-                    "content",
-                    "type",
-                    "text",
-                    "tool_calls",
-                    "function",
-                    "arguments",
-                    "output",
-                ]
-            ),
+            st.sampled_from(FIELDS),
             inner,
             max_size=4,
         )
