@@ -1,6 +1,7 @@
 """Which requests the cache may answer, what makes two of them the same, and which answers it may keep. Pure."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -26,6 +27,9 @@ _DEPENDS_ON_MORE: Final = frozenset(
     {"background", "previous_response_id", "conversation", "data_sources", "web_search_options", "audio", "functions"}
 )
 """Fields by which an answer depends on more than the request, or is more than text."""
+
+_FETCHED: Final = re.compile(rb'"(?:url|image_url|file_url)"\s*:\s*"https?:', re.IGNORECASE)
+"""What the backend fetches from elsewhere may be another thing tomorrow."""
 
 _PLAIN_OUTPUT: Final = frozenset({"message", "reasoning"})
 
@@ -74,6 +78,8 @@ def asked(call: Call, rules: CacheRules) -> dict[str, Any] | None:
     backends = (member.backend for tier in call.deployment.tiers for member in tier)
     if len(call.body) > LONGEST_REQUEST or any(isinstance(backend.auth, CallerToken) for backend in backends):
         # Who may see what comes from a backend that takes the caller's own token is the backend's to say.
+        return None
+    if _FETCHED.search(call.body):
         return None
     try:
         fields = _decode(call.body)

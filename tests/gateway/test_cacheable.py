@@ -86,6 +86,11 @@ def test_fields_that_change_the_answer(more: dict[str, Any]) -> None:
         {"tools": [{"type": "web_search"}]},
         {"tools": "all"},
         {"audio": {"voice": "alloy"}},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.example/b"}}]}
+            ]
+        },
     ],
 )
 def test_chats_that_depend_on_more(more: dict[str, Any]) -> None:
