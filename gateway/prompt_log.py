@@ -7,7 +7,7 @@ done later, by one task and a thread. What is too much is dropped and counted, n
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +25,9 @@ from seams.events import EventStream, StreamUnavailable
 MOST_WAITING = 1_000
 MOST_BYTES = 64_000_000
 """Calls that wait, and the bytes of their requests and answers."""
+
+MOST_TOGETHER = 64
+"""Calls that share an acknowledgement of the hub."""
 
 MOST_PROMPT, MOST_COMPLETION = 96_000, 48_000
 """Characters; an event of both is under the hub's 1 MB whatever they are escaped to."""
@@ -102,24 +105,30 @@ class PromptLog:
     async def _send_all(self) -> None:
         try:
             while self._waiting:
-                noted = self._waiting.popleft()
-                self._bytes -= noted.size
-                await self._send(noted)
+                lot = [self._waiting.popleft() for _ in range(min(MOST_TOGETHER, len(self._waiting)))]
+                self._bytes -= sum(noted.size for noted in lot)
+                by_key: defaultdict[str, list[_Noted]] = defaultdict(list)
+                for noted in lot:
+                    by_key[noted.call.subscription.name].append(noted)
+                await asyncio.gather(*(self._send(key, part) for key, part in by_key.items()))
         finally:
             self._sender = None
 
-    async def _send(self, noted: _Noted) -> None:
+    async def _send(self, key: str, lot: list[_Noted]) -> None:
+        left = len(lot)
         try:
             # Searching long texts takes milliseconds, which the event loop has not.
-            body = await asyncio.to_thread(_encoded, noted)
-            await self._stream.publish([body], noted.call.subscription.name)
+            bodies = await asyncio.to_thread(_encoded, lot)
+            self._drop(len(lot) - len(bodies), "they could not be read")
+            left = len(bodies)
+            await self._stream.publish(bodies, key)
         except asyncio.CancelledError:
-            self._drop(1, "the gateway is stopping")
+            self._drop(left, "the gateway is stopping")
             raise
         except StreamUnavailable as error:
-            self._drop(1, str(error))
-        except Exception as error:  # noqa: BLE001 - the next call's record must go on; no message, which may quote a prompt
-            self._drop(1, type(error).__name__)
+            self._drop(left, str(error))
+        except Exception as error:  # noqa: BLE001 - the next records must go on; no message, which may quote a prompt
+            self._drop(left, type(error).__name__)
 
     def _drop(self, count: int, why: str) -> None:
         if count:
@@ -127,8 +136,15 @@ class PromptLog:
             logger.error("%d prompt records dropped: %s", count, why)
 
 
-def _encoded(noted: _Noted) -> bytes:
-    return msgspec.json.encode(record(noted.call, noted.outcome, noted.time))
+def _encoded(lot: list[_Noted]) -> list[bytes]:
+    """Return the records of those calls that can be read."""
+    bodies = []
+    for noted in lot:
+        try:
+            bodies.append(msgspec.json.encode(record(noted.call, noted.outcome, noted.time)))
+        except Exception as error:  # noqa: BLE001 - one odd call must not cost the others their record
+            logger.error("%s has no prompt record: %s", noted.call.id, type(error).__name__)  # noqa: TRY400 - a traceback may quote a prompt
+    return bodies
 
 
 def record(call: Call, outcome: str, time: datetime) -> PromptRecord:
