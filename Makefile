@@ -20,7 +20,8 @@ help:            ## List the targets
 	@echo "Setting up .venv (once; about half a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
+	  >.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
 	@touch $@
 
 setup: .venv/.ready  ## Create .venv with the pinned requirements
