@@ -5,12 +5,12 @@ from typing import Protocol
 
 from gateway.attempt import Attempt
 from gateway.bodies import Peek
-from gateway.caching import Caching
-from gateway.callers import Caller
+from gateway.cache.caching import Caching
 from gateway.catalog import Deployment, Member, Subscription
 from gateway.errors import GatewayError
-from gateway.home import Home
+from gateway.identity.callers import Caller
 from gateway.operations import Target
+from gateway.routing.home import Home
 from gateway.streaming import StreamReader
 from gateway.usage import UsageEvent
 
@@ -33,7 +33,7 @@ class Call:
 
     `tried` grows with each attempt and `results` with what became of it. `broken` has the numbers, from 1, of those
     that failed after their backend had begun to answer; `answering` says that the caller has the head of its answer.
-    `prompt` is the same for calls whose prompts begin alike, see `gateway.choice`; `stored` is set where the call is
+    `prompt` is the same for calls whose prompts begin alike, see `routing.choice`; `stored` is set where the call is
     about a response that a backend keeps. `limit_headers` is None where the subscription has no limits. `error` is what
     the gateway answered with where it answered itself; `caching` is None where the cache is off for the call; `trace`
     belongs to the observer.

@@ -24,7 +24,7 @@ from gateway.catalog import (
     Subscription,
     UpstreamAuth,
 )
-from gateway.entitlement import Entitlement, Name, Section, check_name, problem
+from gateway.subscriptions.entitlement import Entitlement, Name, Section, check_name, problem
 from gateway.usage import DeploymentType
 
 SETTING = "setting:"

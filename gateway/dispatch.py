@@ -18,12 +18,12 @@ from gateway.attempt import Attempt, AttemptFailed, Kind
 from gateway.bodies import NOT_JSON, with_model
 from gateway.call import Call
 from gateway.catalog import ApiKey, CallerToken, Member
-from gateway.cooldown import cooldown
 from gateway.errors import NoBackend, UpstreamGarbage
 from gateway.forms import with_form_model
 from gateway.observer import UNOBSERVED, Observer
-from gateway.pool import Pool
-from gateway.shared_cooldowns import SharedCooldowns
+from gateway.routing.cooldown import cooldown
+from gateway.routing.pool import Pool
+from gateway.routing.shared_cooldowns import SharedCooldowns
 from gateway.upstream import Answer, Request, Upstream, UpstreamError, UpstreamNonsense
 from seams.clock import Clock
 from seams.tokens import TokenSource, TokenUnavailable

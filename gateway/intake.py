@@ -7,10 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway import operations
-from gateway.affinity import Affinity
 from gateway.bodies import Peek, Receive, peek, read_body, too_large, with_usage
 from gateway.call import Call
-from gateway.callers import Caller
 from gateway.catalog import Catalog, Deployment, Subscription
 from gateway.errors import (
     DeploymentNotFound,
@@ -23,9 +21,11 @@ from gateway.errors import (
     TokenNeeded,
 )
 from gateway.forms import form_model
-from gateway.home import Home
+from gateway.identity.callers import Caller
 from gateway.operations import Target
-from gateway.resources import resources_in
+from gateway.routing.affinity import Affinity
+from gateway.routing.home import Home
+from gateway.routing.resources import resources_in
 from seams.clock import Clock
 
 SENT_UPSTREAM = frozenset(

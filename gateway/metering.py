@@ -8,7 +8,7 @@ import msgspec
 
 from gateway import operations
 from gateway.answers import AnswerReport, split_version
-from gateway.caching import KeptAnswer
+from gateway.cache.caching import KeptAnswer
 from gateway.call import Call
 from gateway.catalog import Member
 from gateway.observer import UNOBSERVED, Observer

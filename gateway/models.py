@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.callers import Caller
 from gateway.catalog import Deployment
 from gateway.errors import DeploymentNotFound
+from gateway.identity.callers import Caller
 
 CREATED = 0
 """The API wants a time in epoch seconds; a deployment's age is nobody's business here."""

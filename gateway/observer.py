@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from gateway.breaker import BreakerState
 from gateway.call import Call
 from gateway.catalog import Member
 from gateway.errors import GatewayError
+from gateway.routing.breaker import BreakerState
 from gateway.usage import UsageEvent
 
 

@@ -11,26 +11,26 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from gateway import operations
-from gateway.affinity import Affinity
 from gateway.attempt import StreamBroken
 from gateway.bodies import Receive
-from gateway.cache import Cache
+from gateway.cache.cache import Cache
+from gateway.cache.replay import replay
 from gateway.call import Call
-from gateway.callers import SCOPE_KEY, Caller, Callers
 from gateway.catalog import Catalog
 from gateway.departure import DepartureWatch
 from gateway.dispatch import Dispatcher
 from gateway.errors import CallerLeft, GatewayError, MethodNotAllowed, error_body
+from gateway.identity.callers import SCOPE_KEY, Caller, Callers
 from gateway.intake import Intake
-from gateway.limiter import Limiter
+from gateway.limits.limiter import Limiter
 from gateway.metering import Meter
 from gateway.models import model, model_list
 from gateway.observer import UNOBSERVED, Observer
 from gateway.operations import Target
-from gateway.prompt_log import PromptLog
 from gateway.relay import Headers, Relay, Send, own_headers
-from gateway.replay import replay
-from gateway.shield import NO_DETECTOR, PromptShield
+from gateway.routing.affinity import Affinity
+from gateway.safety.prompt_log import PromptLog
+from gateway.safety.shield import NO_DETECTOR, PromptShield
 from gateway.usage import Outcome
 
 type Scope = MutableMapping[str, Any]

@@ -14,7 +14,7 @@ import msgspec
 from gateway import operations
 from gateway.answers import AnswerReport, read_report
 from gateway.bodies import NOT_JSON
-from gateway.resources import made_in
+from gateway.routing.resources import made_in
 
 LONGEST_EVENT = 32 * 1024 * 1024
 """Bytes that may come without the end of an event (a picture in base64 is large)."""

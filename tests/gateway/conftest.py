@@ -14,28 +14,28 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 from chargeback.prices import Prices
 from gateway import usage
-from gateway.affinity import Affinity
 from gateway.answers import split_version
-from gateway.breaker import BreakerRules
-from gateway.cache import Cache
-from gateway.callers import Callers
+from gateway.cache.cache import Cache
+from gateway.cache.embeddings import Embeddings
+from gateway.cache.kept_rows import KeptRows
 from gateway.catalog_file import load_catalog
 from gateway.dispatch import Dispatcher, DispatchRules
-from gateway.embeddings import Embeddings
+from gateway.identity.callers import Callers
 from gateway.intake import BodyRules, Intake
-from gateway.kept_rows import KeptRows
-from gateway.limiter import Limiter
+from gateway.limits.limiter import Limiter
+from gateway.limits.sharing import Sharing
 from gateway.metering import Meter
 from gateway.observer import UNOBSERVED, Observer
-from gateway.pool import Pool
-from gateway.prompt_log import PromptLog
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
-from gateway.shared_cooldowns import SharedCooldowns
-from gateway.sharing import Sharing
-from gateway.shield import NO_DETECTOR, PromptShield
-from gateway.subscriptions import CatalogDirectory
+from gateway.routing.affinity import Affinity
+from gateway.routing.breaker import BreakerRules
+from gateway.routing.pool import Pool
+from gateway.routing.shared_cooldowns import SharedCooldowns
+from gateway.safety.prompt_log import PromptLog
+from gateway.safety.shield import NO_DETECTOR, PromptShield
+from gateway.subscriptions.catalog_directory import CatalogDirectory
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
 from gateway.usage import UsageEvent

@@ -10,12 +10,12 @@ import pytest
 
 from gateway.catalog import Catalog
 from gateway.catalog_file import load_catalog
-from gateway.directory import DirectoryRules, StoredDirectory
-from gateway.entitlement import Entitlement
-from gateway.keys import new_key
-from gateway.lookups import LookupRules
-from gateway.register import Keyed, SubscriptionRegister
-from gateway.subscription_store import SubscriptionStore
+from gateway.identity.keys import new_key
+from gateway.subscriptions.directory import DirectoryRules, StoredDirectory
+from gateway.subscriptions.entitlement import Entitlement
+from gateway.subscriptions.lookups import LookupRules
+from gateway.subscriptions.register import Keyed, SubscriptionRegister
+from gateway.subscriptions.store import SubscriptionStore
 from seams.tables import TableUnavailable
 from tests.gateway.conftest import KEY, OPERATOR_KEY, key_hash
 from tests.gateway.memory_tables import MemoryTables

@@ -7,9 +7,9 @@ from typing import Any
 from gateway import operations
 from gateway.bodies import Peek
 from gateway.call import Call
-from gateway.callers import Caller
 from gateway.catalog import Backend, Deployment, ManagedIdentity, Member, Subscription
-from gateway.entitlement import Entitlement
+from gateway.identity.callers import Caller
+from gateway.subscriptions.entitlement import Entitlement
 from gateway.usage import Meters, UsageEvent
 
 BACKEND = Backend("one", "https://one.example", "paygo", "global", "", ManagedIdentity())

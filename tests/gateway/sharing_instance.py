@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from gateway.errors import GatewayError
-from gateway.limiter import Limiter
-from gateway.sharing import Sharing
+from gateway.limits.limiter import Limiter
+from gateway.limits.sharing import Sharing
 from hosting.tables import AzureTables
 from local.tables import SQLiteTables
 from seams.clock import SystemClock

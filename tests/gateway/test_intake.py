@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.affinity import Affinity
 from gateway.call import Call
-from gateway.callers import Caller
 from gateway.catalog import Catalog
 from gateway.catalog_file import load_catalog
 from gateway.errors import (
@@ -24,8 +22,10 @@ from gateway.errors import (
     MethodNotAllowed,
     OperationNotFound,
 )
+from gateway.identity.callers import Caller
 from gateway.intake import BodyRules, Intake
 from gateway.operations import target
+from gateway.routing.affinity import Affinity
 from seams.clock import SystemClock
 from tests.gateway.memory_tables import MemoryTables
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.callers import Caller
 from gateway.catalog import NO_LIMITS, Deployment, Subscription
 from gateway.errors import DeploymentNotFound
+from gateway.identity.callers import Caller
 from gateway.models import model, model_list
 
 DEPLOYMENTS = {name: Deployment(name, "gpt-4o", ()) for name in ("chat", "embed", "secret")}

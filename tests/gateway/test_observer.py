@@ -8,11 +8,11 @@ import httpx2
 import openai
 import pytest
 
-from gateway.breaker import Breaker, BreakerRules, BreakerState
 from gateway.call import Call
 from gateway.catalog import Member
 from gateway.errors import GatewayError
 from gateway.publisher import UsagePublisher
+from gateway.routing.breaker import Breaker, BreakerRules, BreakerState
 from gateway.tokens import TokenCounter
 from gateway.usage import UsageEvent
 from local.simulator.faults import Cut, Status

@@ -4,8 +4,8 @@ import msgspec
 
 from gateway.bodies import Peek
 from gateway.call import Call
-from gateway.callers import Caller
 from gateway.catalog import ApiKey, Backend, Deployment, Limits, Member, Subscription
+from gateway.identity.callers import Caller
 from gateway.operations import target
 from gateway.usage import UsageEvent
 from tests.gateway.event import an_event

@@ -9,8 +9,8 @@ from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.statements import Statements
 from gateway import usage
-from gateway.costs import Costs
-from gateway.limits import MONEY_UNIT
+from gateway.limits.costs import Costs
+from gateway.limits.limits import MONEY_UNIT
 from gateway.usage import Meters, UsageEvent
 from hosting.charges import RollupCharges, StatementPricing
 from local.tables import SQLiteTables

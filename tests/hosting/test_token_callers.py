@@ -20,7 +20,7 @@ from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings, Deployment
 from local.simulator.tokens import Tokenizers
 from tests.gateway.conftest import key_hash
-from tests.gateway.identity import APP, AUDIENCE, GROUP, TENANT, USER, IdentityProvider, identity_provider
+from tests.gateway.identity_provider import APP, AUDIENCE, GROUP, TENANT, USER, IdentityProvider, identity_provider
 from tests.served import served
 
 HELLO: Any = [{"role": "user", "content": "The printer is on fire."}]

@@ -1,0 +1,1 @@
+"""Rates, quotas and budgets of subscriptions."""

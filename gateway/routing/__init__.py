@@ -1,0 +1,1 @@
+"""Which backend a call goes to, and which are left alone."""

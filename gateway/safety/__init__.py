@@ -1,0 +1,1 @@
+"""What is kept from models, and what is kept of prompts."""

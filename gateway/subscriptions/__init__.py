@@ -1,0 +1,1 @@
+"""Consumers: their keys, entitlements and where they are kept."""
