@@ -13,10 +13,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from chargeback import routes as chargeback
 from enrichment import routes as enrichment
-from gateway import management, operations
-from gateway.callers import Caller
+from gateway import operations
 from gateway.description import described_paths
+from gateway.identity.callers import Caller
 from gateway.routes import INVOCATION_ID, Gateway
+from gateway.subscriptions import management
 from hosting import probes, reference
 from hosting.error_answers import add_error_handlers
 from hosting.services import Services

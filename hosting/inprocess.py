@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import httpx2
 from starlette.types import ASGIApp, Message, Scope
 
-from gateway.callers import SCOPE_KEY
+from gateway.identity.callers import SCOPE_KEY
 
 _LAST_CALL_SECONDS: Final = 1.0
 

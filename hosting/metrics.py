@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, override
 
-from gateway.breaker import BreakerState
 from gateway.call import Call
 from gateway.catalog import Member
 from gateway.errors import GatewayError
 from gateway.observer import NoObserver, own_event
+from gateway.routing.breaker import BreakerState
 from gateway.usage import Meters, UsageEvent
 from hosting.exposition import Family, Histogram, Labels, Samples
 from hosting.semantics import DURATION_BOUNDS, OTHER, REFUSED

@@ -9,11 +9,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from chargeback.prices import Prices
-from gateway.breaker import BreakerState
 from gateway.catalog import Catalog
 from gateway.observer import Observer
-from gateway.pool import Pool
 from gateway.publisher import UsagePublisher
+from gateway.routing.breaker import BreakerState
+from gateway.routing.pool import Pool
 from gateway.tokens import TokenCounter
 from hosting.call_log import CallLog
 from hosting.exposition import Family, exposition

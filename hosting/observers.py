@@ -4,11 +4,11 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.breaker import BreakerState
 from gateway.call import Call
 from gateway.catalog import Member
 from gateway.errors import GatewayError
 from gateway.observer import Observer
+from gateway.routing.breaker import BreakerState
 from gateway.usage import UsageEvent
 
 _log: Final = logging.getLogger(__name__)

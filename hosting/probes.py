@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 
-from gateway.callers import Caller
 from gateway.errors import Forbidden, GatewayError
+from gateway.identity.callers import Caller
 from hosting.exposition import CONTENT_TYPE
 from hosting.health import Readiness
 

@@ -16,32 +16,32 @@ from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.statements import Statements
-from gateway.affinity import Affinity
-from gateway.breaker import BreakerRules
-from gateway.cache import Cache
-from gateway.callers import Callers
+from gateway.cache.cache import Cache
+from gateway.cache.embeddings import Embeddings
+from gateway.cache.kept_rows import KeptRows
 from gateway.catalog import Catalog, ManagedIdentity
 from gateway.catalog_file import load_catalog
-from gateway.content_safety import ContentSafety
-from gateway.directory import DirectoryRules, StoredDirectory
 from gateway.dispatch import Dispatcher, DispatchRules
-from gateway.embeddings import Embeddings
-from gateway.entra import EntraRules, EntraTokens
+from gateway.identity.callers import Callers
+from gateway.identity.entra import EntraRules, EntraTokens
+from gateway.identity.key_ring import KeyRing
 from gateway.intake import BodyRules, Intake
-from gateway.kept_rows import KeptRows
-from gateway.key_ring import KeyRing
-from gateway.limiter import Limiter
+from gateway.limits.limiter import Limiter
+from gateway.limits.sharing import Sharing
 from gateway.metering import Meter
-from gateway.pool import Pool
-from gateway.prompt_log import PromptLog
 from gateway.publisher import UsagePublisher
-from gateway.register import SubscriptionRegister
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
-from gateway.shared_cooldowns import SharedCooldowns
-from gateway.sharing import Sharing
-from gateway.shield import PromptShield
-from gateway.subscription_store import SubscriptionStore
+from gateway.routing.affinity import Affinity
+from gateway.routing.breaker import BreakerRules
+from gateway.routing.pool import Pool
+from gateway.routing.shared_cooldowns import SharedCooldowns
+from gateway.safety.content_safety import ContentSafety
+from gateway.safety.prompt_log import PromptLog
+from gateway.safety.shield import PromptShield
+from gateway.subscriptions.directory import DirectoryRules, StoredDirectory
+from gateway.subscriptions.register import SubscriptionRegister
+from gateway.subscriptions.store import SubscriptionStore
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
 from hosting.charges import RollupCharges, StatementPricing

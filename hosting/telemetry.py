@@ -17,11 +17,11 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from gateway.breaker import BreakerState
 from gateway.call import Call
 from gateway.catalog import Member
 from gateway.errors import GatewayError
 from gateway.observer import NoObserver, own_event
+from gateway.routing.breaker import BreakerState
 from gateway.usage import UsageEvent
 from hosting import semantics as names
 from seams.clock import Clock
