@@ -130,3 +130,47 @@ async def test_too_many_wait(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     await asyncio.gather(*calls)
     assert stream.batches == [("team-a", ["call-0", "call-1"])]
     assert "call-2" in caplog.text
+
+
+async def test_a_time_out_around_close_loses_nothing() -> None:
+    """Whoever stops waiting for the close does not stop the events on their way."""
+    stream = Stream()
+    one = UsagePublisher(stream)
+    publishing = asyncio.create_task(one.publish(event(1)))
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(one.close(), 0.02)
+    stream.free.set()
+    await publishing
+    assert stream.batches == [("team-a", ["call-1"])]
+    assert one.lost == 0
+
+
+async def test_a_stop_loses_nothing_in_silence(caplog: pytest.LogCaptureFixture) -> None:
+    """A sender that is cancelled, with a batch under way and another gathering, counts and logs every event whole."""
+    one = UsagePublisher(Stream())
+    publishing = [asyncio.create_task(one.publish(event(1)))]
+    await asyncio.sleep(0.02)
+    publishing.append(asyncio.create_task(one.publish(event(2))))
+    await asyncio.sleep(0)
+    sender = one._sender
+    assert sender is not None
+    with caplog.at_level(logging.CRITICAL):
+        sender.cancel()
+        await asyncio.gather(*publishing)
+    assert one.lost == 2
+    for number in (1, 2):
+        assert usage.encode(event(number)).decode() in caplog.text
+
+
+async def test_an_event_that_cannot_be_written_takes_no_other_along() -> None:
+    """What cannot be encoded fails its own call; the events beside it are published."""
+    stream = Stream()
+    stream.free.set()
+    one = UsagePublisher(stream)
+    bad = event(1, subscription="\ud800")
+    with pytest.raises(UnicodeEncodeError):
+        await asyncio.gather(one.publish(bad), one.publish(event(2)))
+    await one.close()
+    await one.publish(event(3))
+    assert [ids for _, ids in stream.batches] == [["call-2"], ["call-3"]]
