@@ -253,6 +253,7 @@ class Dispatcher:
         if self._misconfigured(member, status, code):
             logger.error("Backend %s, deployment %s: %s", member.backend.name, member.deployment, said)
             self._pool.cool(member, MISCONFIGURED_COOLDOWN, now)
+            self._pool.undecided(member)
             raise AttemptFailed("failed", said, result=str(status))
         self._pool.answered(member, now)
 

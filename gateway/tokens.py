@@ -42,6 +42,9 @@ LONGEST_RUN = 50_000
 
 TOKENS_PER_IMAGE = 85
 
+MOST_WAITING_BYTES = 64 * 1024 * 1024
+"""Text that may wait for the thread; beyond it a quarter of the bytes has to do, or abandoned calls would pile up."""
+
 _OLD_MODELS = ("gpt-4-", "gpt-35", "gpt-3.5", "text-embedding", "davinci", "babbage")
 
 logger = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ class TokenCounter:
         self._folder = folder
         self._encodings: dict[str, tiktoken.Encoding | None] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokens")
+        self._waiting_bytes = 0
 
     def load(self) -> None:
         """Load the vocabulary of today's models; takes half a second of a thread's time."""
@@ -90,7 +94,13 @@ class TokenCounter:
     async def _run(self, model: str, size: int, count: Any, *arguments: Any) -> int:
         if size <= INLINE_BYTES and _encoding_name(model) in self._encodings:
             return int(count(*arguments))
-        return int(await asyncio.get_running_loop().run_in_executor(self._thread, count, *arguments))
+        if self._waiting_bytes + size > MOST_WAITING_BYTES:
+            return size // 4
+        self._waiting_bytes += size
+        try:
+            return int(await asyncio.get_running_loop().run_in_executor(self._thread, count, *arguments))
+        finally:
+            self._waiting_bytes -= size
 
     def _encoding(self, model: str) -> tiktoken.Encoding | None:
         name = _encoding_name(model)

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
@@ -116,8 +117,9 @@ class _Builder:
         stream = seams.stream(settings.usage_hub)
         self._closing.push_async_callback(seams.tables.close)
         self._closing.push_async_callback(stream.close)
-        os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(VOCABULARIES))
-        counter = TokenCounter(VOCABULARIES)
+        # One folder for our check and for tiktoken, which would download what it does not find in its own.
+        folder = os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(VOCABULARIES))
+        counter = TokenCounter(Path(folder))
         self._closing.callback(counter.close)
         store = SubscriptionStore(seams.tables)
         directory = self._directory(catalog, store)
