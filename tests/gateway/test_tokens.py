@@ -14,7 +14,7 @@ import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import tokens
+from gateway import tokens as module
 from gateway.tokens import INLINE_BYTES, LONGEST_RUN, SUMS, TOKENS_PER_IMAGE, VOCABULARIES, TokenCounter
 
 MODEL = "gpt-4o"
@@ -218,6 +218,6 @@ def test_a_copy_of_the_vocabularies(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 async def test_what_waits_has_a_bound(counter: TokenCounter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where too much text waits for the thread, a quarter of the bytes is taken at once."""
-    monkeypatch.setattr(tokens, "MOST_WAITING_BYTES", 10_000)
+    monkeypatch.setattr(module, "MOST_WAITING_BYTES", 10_000)
     assert await counter.texts("gpt-4o", ["x" * 20_000]) == 5_000
     assert await counter.texts("gpt-4o", ["hello " * 1_000]) < 2_000
