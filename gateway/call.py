@@ -58,6 +58,7 @@ class Call:
     results: list[str] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
     attempt: Attempt | None = None
+    attempt_began: float = 0.0
     reader: StreamReader | None = None
     answering: bool = False
     first_byte_at: float | None = None

@@ -106,6 +106,7 @@ class Dispatcher:
                 waited = True
                 passed_over.clear()
                 continue
+            call.attempt_began = now
             call.tried.append(member)
             passed_over.append(member)
             try:
@@ -120,7 +121,7 @@ class Dispatcher:
                     call.broken.append(len(call.tried))
             except BaseException:
                 self._pool.released(member)
-                self._pool.undecided(member)
+                self._pool.undecided(member, call.attempt_began)
                 raise
             else:
                 call.results.append(str(call.attempt.answer.status))
@@ -147,7 +148,7 @@ class Dispatcher:
 
         What the broken one cost is billed for itself.
         """
-        self._pool.failed(call.member, self._clock.monotonic())
+        self._pool.failed(call.member, self._clock.monotonic(), call.attempt_began)
         call.broken.append(len(call.tried))
         self.done(call)
         call.attempt = None
@@ -168,11 +169,11 @@ class Dispatcher:
             if answer is not None:
                 answer.close()
             if isinstance(error, (TimeoutError, UpstreamError)):
-                raise self._broken(member, error, answer) from error
+                raise self._broken(call, member, error, answer) from error
             raise
         if not attempt.streamed:
             answer.close()
-        self._judge(member, attempt)
+        self._judge(call, member, attempt)
         return attempt
 
     async def _request(self, call: Call, member: Member) -> Request:
@@ -198,7 +199,7 @@ class Dispatcher:
         try:
             return "authorization", f"Bearer {await self._tokens.token()}"
         except TokenUnavailable as error:
-            self._pool.undecided(member)
+            self._pool.undecided(member, call.attempt_began)
             raise AttemptFailed("failed", "no access token for the backend could be had", result="no-token") from error
 
     async def _read(self, call: Call, member: Member, answer: Answer) -> Attempt:
@@ -220,8 +221,8 @@ class Dispatcher:
             raise UpstreamNonsense("the answer is not JSON")
         return Attempt(member, answer, body=body, report=report)
 
-    def _broken(self, member: Member, error: Exception, answer: Answer | None) -> AttemptFailed:
-        self._pool.failed(member, self._clock.monotonic())
+    def _broken(self, call: Call, member: Member, error: Exception, answer: Answer | None) -> AttemptFailed:
+        self._pool.failed(member, self._clock.monotonic(), call.attempt_began)
         answered = answer is not None and answer.status < 400 and not isinstance(error, UpstreamNonsense)
         if isinstance(error, TimeoutError):
             message = f"no answer within {self._rules.first_byte:g} seconds"
@@ -231,21 +232,21 @@ class Dispatcher:
         result = "garbage" if garbage else "cut" if answer else "unreachable"
         return AttemptFailed(kind, str(error), result=result, answered=answered)
 
-    def _judge(self, member: Member, attempt: Attempt) -> None:
+    def _judge(self, call: Call, member: Member, attempt: Attempt) -> None:
         """Note what the answer says of its backend. Raises AttemptFailed where another backend is to be asked."""
-        now = self._clock.monotonic()
+        now, began = self._clock.monotonic(), call.attempt_began
         status = attempt.answer.status
         if status < 400:
-            self._pool.answered(member, now)
+            self._pool.answered(member, now, began)
             return
         code, message = _error(attempt.body or b"")
         said = f"{status} {message}".strip()
         headers = _text_headers(attempt.answer)
         if status == 429:
-            self._cooldowns.announce(member, self._pool.throttled(member, headers, now, self._clock.now()))
+            self._cooldowns.announce(member, self._pool.throttled(member, headers, now, self._clock.now(), began))
             raise AttemptFailed("throttled", said, result=str(status))
         if status in RETRIED:
-            self._pool.failed(member, now)
+            self._pool.failed(member, now, began)
             if "retry-after" in headers or "retry-after-ms" in headers:
                 asked = cooldown(headers, self._clock.now(), 1)
                 self._cooldowns.announce(member, self._pool.cool(member, asked, now))
@@ -253,9 +254,9 @@ class Dispatcher:
         if self._misconfigured(member, status, code):
             logger.error("Backend %s, deployment %s: %s", member.backend.name, member.deployment, said)
             self._pool.cool(member, MISCONFIGURED_COOLDOWN, now)
-            self._pool.undecided(member)
+            self._pool.undecided(member, began)
             raise AttemptFailed("failed", said, result=str(status))
-        self._pool.answered(member, now)
+        self._pool.answered(member, now, began)
 
     @staticmethod
     def _misconfigured(member: Member, status: int, code: str) -> bool:

@@ -34,6 +34,7 @@ class Breaker:
     _trips: int = 0
     _open_until: float | None = None
     _probe_until: float | None = None
+    _tripped_at: float = float("-inf")
 
     def state(self, now: float) -> BreakerState:
         if self._open_until is None:
@@ -54,16 +55,20 @@ class Breaker:
         if self._open_until is not None:
             self._probe_until = now + longest
 
-    def succeeded(self, now: float) -> bool:
-        """Note an answer; return whether it closed the breaker."""
+    def succeeded(self, now: float, since: float | None = None) -> bool:
+        """Note an answer to an attempt that began at `since`, or now; return whether it closed the breaker."""
+        if self._began_before_the_trip(since):
+            return False
         closes = self._open_until is not None
         self._open_until = self._probe_until = None
         self._in_a_row = self._trips = 0
         self._count(now, failures=0)
         return closes
 
-    def failed(self, now: float) -> bool:
-        """Note a failure; return whether it opened the breaker."""
+    def failed(self, now: float, since: float | None = None) -> bool:
+        """Note the failure of an attempt that began at `since`; return whether it opened the breaker."""
+        if self._began_before_the_trip(since):
+            return False
         self._in_a_row += 1
         self._count(now, failures=1)
         # Open and without a probe under way, it is an attempt that began before the trip, and tells nothing new: many
@@ -73,9 +78,14 @@ class Breaker:
             self._trip(now)
         return trips
 
-    def undecided(self) -> None:
+    def undecided(self, since: float | None = None) -> None:
         """Note that an attempt ended without an outcome: its caller left. The next one may probe."""
-        self._probe_until = None
+        if not self._began_before_the_trip(since):
+            self._probe_until = None
+
+    def _began_before_the_trip(self, since: float | None) -> bool:
+        # What such an attempt tells is older than the trip, and is no word on the probe that may be under way.
+        return self._open_until is not None and since is not None and since < self._tripped_at
 
     def _count(self, now: float, failures: int) -> None:
         if now - self._window_start > self.rules.window:
@@ -91,5 +101,5 @@ class Breaker:
     def _trip(self, now: float) -> None:
         pause = min(self.rules.pause * 2**self._trips, self.rules.longest_pause)
         self._trips = min(self._trips + 1, 16)
-        self._open_until, self._probe_until = now + pause, None
+        self._open_until, self._probe_until, self._tripped_at = now + pause, None, now
         self._outcomes = self._failures = 0

@@ -64,25 +64,28 @@ class Pool:
         first = _key(min(members, key=lambda member: self._recovery(member, now)))
         return first in self._throttled and self._cooling.get(first, now) > now
 
-    def answered(self, member: Member, now: float) -> None:
+    def answered(self, member: Member, now: float, since: float | None = None) -> None:
+        """Note an answer; `since` is when the attempt began, here and below."""
         self._throttled.pop(_key(member), None)
-        if self._breaker(member).succeeded(now):
+        if self._breaker(member).succeeded(now, since):
             self._observer.breaker_changed(member.backend.name, "closed")
 
-    def failed(self, member: Member, now: float) -> None:
+    def failed(self, member: Member, now: float, since: float | None = None) -> None:
         """Note a connect error, a time-out, garbage or a 5xx."""
-        if self._breaker(member).failed(now):
+        if self._breaker(member).failed(now, since):
             self._observer.breaker_changed(member.backend.name, "open")
 
-    def undecided(self, member: Member) -> None:
+    def undecided(self, member: Member, since: float | None = None) -> None:
         """Note that the caller left before the backend showed how it is."""
-        self._breaker(member).undecided()
+        self._breaker(member).undecided(since)
 
-    def throttled(self, member: Member, headers: Mapping[str, str], now: float, wall: datetime) -> float:
+    def throttled(
+        self, member: Member, headers: Mapping[str, str], now: float, wall: datetime, since: float | None = None
+    ) -> float:
         """Let the member cool down as its 429 asks; return the seconds until it may be used again."""
         key = _key(member)
         in_a_row = self._throttled[key] = self._throttled.get(key, 0) + 1
-        self._breaker(member).undecided()
+        self._breaker(member).undecided(since)
         return self.cool(member, cooldown(headers, wall, in_a_row), now)
 
     def told(self, backend: str, deployment: str, seconds: float, now: float) -> None:

@@ -179,3 +179,19 @@ class BreakerMachine(RuleBasedStateMachine):
 
 BreakerMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 TestBreakerMachine = pytest.mark.timeout(60)(BreakerMachine.TestCase)
+
+
+def test_attempts_from_before_the_trip_say_nothing() -> None:
+    """What began before the trip neither closes the breaker, nor lengthens its pause, nor lets a second probe start."""
+    breaker = Breaker(BreakerRules(consecutive=2, pause=5.0))
+    breaker.failed(1.0, since=0.5)
+    assert breaker.failed(2.0, since=0.6)
+    assert not breaker.succeeded(3.0, since=1.5)
+    assert not breaker.failed(3.0, since=1.5)
+    assert breaker.closed_at(3.0) == 7.0
+    breaker.admit(7.0, 20.0)
+    breaker.undecided(since=1.5)
+    assert not breaker.failed(8.0, since=1.5)
+    assert breaker.closed_at(8.0) == 27.0
+    assert breaker.succeeded(9.0, since=7.0)
+    assert breaker.state(9.0) == "closed"
