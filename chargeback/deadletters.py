@@ -9,7 +9,7 @@ import msgspec
 
 from chargeback.keys import key
 from chargeback.rollups import day_of
-from gateway.usage import UsageEvent, decode
+from gateway.usage import UsageEvent, decode_event
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Value
 
@@ -29,7 +29,7 @@ class EventImpossible(Exception):
 def parse(received: ReceivedEvent) -> UsageEvent:
     """Return the event. Raises EventImpossible."""
     try:
-        event = decode(received.body)
+        event = decode_event(received.body)
         day = day_of(event)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise EventImpossible(f"{type(error).__name__}: {error}") from error

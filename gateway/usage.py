@@ -1,7 +1,10 @@
-"""The usage event: one immutable record per answered request, schema version 1.
+"""What the gateway tells the ledger, schema version 1: usage events, and the intents that come before them.
 
-It carries what the bill needs and nothing that was said: no prompt, no completion, no key. The gateway encodes it, the
-ledger decodes it, and both do so with msgspec, which checks types and ranges while it parses.
+A usage event is one immutable record per answered request. It carries what the bill needs and nothing that was said:
+no prompt, no completion, no key. An intent says that a call has been sent to a backend; it ends with the usage event of
+the same id, or with a withdrawal where no backend gave an answer. All records of a call have one partition key, so that
+the ledger reads them in this order. The gateway encodes, the ledger decodes, and both do so with msgspec, which checks
+types and ranges while it parses.
 """
 
 from datetime import datetime
@@ -76,8 +79,50 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] = {}
 
 
-encode: Final = msgspec.json.Encoder().encode
-"""UsageEvent -> JSON bytes."""
+class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="intent"):
+    """A call as its first attempt goes out: what is billed, as an estimate, where its usage event never comes.
 
-decode: Final = msgspec.json.Decoder(UsageEvent).decode
-"""JSON bytes -> UsageEvent. Raises msgspec.DecodeError (ValidationError included) with the path of what is wrong."""
+    `id` is the usage event's. `time` is when the call began, aware, in UTC. `backend`, `deployment_type` and `region`
+    are the first attempt's, `model` the deployment's, `prompt_tokens` an estimate.
+    """
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    subscription: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    operation: Name
+    deployment: Name
+    model: Name
+    backend: Name
+    deployment_type: DeploymentType
+    version: Literal[1] = 1
+    cost_centre: Name = ""
+    region: Name = ""
+    streamed: bool = False
+    prompt_tokens: Count = 0
+
+
+class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="withdrawal"):
+    """The end of a call that no backend answered: nothing is billed, and its intent is void."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    subscription: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    version: Literal[1] = 1
+
+
+type Record = UsageEvent | Intent | Withdrawal
+
+encode: Final = msgspec.json.Encoder().encode
+"""Record -> JSON bytes. An intent's and a withdrawal's begin with `{"kind":`; a usage event has no such field."""
+
+_KIND: Final = b'{"kind":'
+
+decode_event: Final = msgspec.json.Decoder(UsageEvent).decode
+"""JSON bytes -> UsageEvent. Raises as `decode`."""
+
+_decode_announcement: Final = msgspec.json.Decoder(Intent | Withdrawal).decode
+
+
+def decode(body: bytes) -> Record:
+    """Return the record. Raises msgspec.DecodeError (ValidationError included) with the path of what is wrong."""
+    return _decode_announcement(body) if body.startswith(_KIND) else decode_event(body)

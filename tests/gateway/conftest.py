@@ -89,7 +89,7 @@ class RunningGateway:
 
     @property
     def events(self) -> list[UsageEvent]:
-        return [usage.decode(body) for body in self.stream.bodies]
+        return [usage.decode_event(body) for body in self.stream.bodies]
 
     async def settled(self, count: int) -> list[UsageEvent]:
         """Return the events once there are `count`; a caller has its last byte before its event is out."""
