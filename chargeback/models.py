@@ -34,12 +34,32 @@ class Requests(_Wire):
     further_attempts: Counted = 0
 
 
-class Usage(Tokens, Requests):
-    """What was used, with the units that some models are billed by in place of tokens."""
+class Units(_Wire):
+    """What some models are billed by in place of tokens."""
 
     images: Counted = 0
     characters: Counted = 0
     audio_milliseconds: Counted = 0
+
+
+class Usage(Units, Tokens, Requests):
+    """What was used."""
+
+
+class AvoidedRequests(_Wire):
+    """Requests that the cache answered; no price is known for what `unpriced_requests` of them saved."""
+
+    requests: Counted = 0
+    unpriced_requests: Counted = 0
+
+
+class Avoided(Units, Tokens, AvoidedRequests):
+    """What answers out of the cache saved: not used, in no other count but `requests`, and in no total.
+
+    `amount` is what they would have cost in the backends that gave them first: nothing in provisioned capacity.
+    """
+
+    amount: Amount
 
 
 class LineNames(_Wire):
@@ -58,6 +78,7 @@ class StatementLine(Usage, LineNames):
     provisioned_requests: Counted = 0
     unpriced_requests: Counted = 0
     amount: Amount
+    avoided: Avoided
 
 
 class UnpricedNames(_Wire):
@@ -73,7 +94,7 @@ class UnpricedUsage(Usage, UnpricedNames):
 
 
 class Statement(_Wire):
-    """A subscription's month. `total` is the sum of the lines' amounts as they are shown."""
+    """A subscription's month. `total` is the sum of the lines' amounts as they are shown, so is that in `avoided`."""
 
     subscription: str
     period: Annotated[str, Field(description="The month, yyyy-mm, in UTC.")]
@@ -81,5 +102,6 @@ class Statement(_Wire):
     total: Amount
     requests: Counted
     tokens: Tokens
+    avoided: Avoided
     lines: list[StatementLine]
     unpriced: list[UnpricedUsage]

@@ -59,13 +59,14 @@ class Rollup:
     """The sums so far. `meters` and `avoided` are in the order of METERS.
 
     `events` counts usage events; `requests` leaves out those with a parent, which are further billed attempts at a
-    request that has an event of its own.
+    request that has an event of its own. `avoided_requests` are those of `requests` that the cache answered.
     """
 
     names: Names
     events: int = 0
     requests: int = 0
     estimated_requests: int = 0
+    avoided_requests: int = 0
     meters: tuple[int, ...] = _ZEROS
     avoided: tuple[int, ...] = _ZEROS
     last_seq: int = -1
@@ -73,6 +74,10 @@ class Rollup:
 
     def usage(self) -> Meters:
         return Meters(**dict(zip(METERS, self.meters, strict=True)))
+
+    def saved(self) -> Meters:
+        """Return what answers out of the cache did not consume."""
+        return Meters(**dict(zip(METERS, self.avoided, strict=True)))
 
 
 def rollup_partition(subscription: str, period: str) -> str:
@@ -83,6 +88,8 @@ def rollup_partition(subscription: str, period: str) -> str:
 def names_of(event: UsageEvent, lane: str, context_tier: ContextTier) -> Names:
     """Return the names under which an event is summed; its own context tier goes before the one worked out."""
     day = day_of(event)
+    # An answer out of the cache has no meters of its own; what it saved would have been billed in the prompt's tier.
+    prompt_tokens = event.meters.prompt_tokens or event.avoided.prompt_tokens
     return Names(
         event.subscription,
         day,
@@ -91,7 +98,7 @@ def names_of(event: UsageEvent, lane: str, context_tier: ContextTier) -> Names:
         event.model_version,
         event.deployment_type,
         event.service_tier,
-        event.context_tier or context_tier(event.model, event.model_version, day, event.meters.prompt_tokens),
+        event.context_tier or context_tier(event.model, event.model_version, day, prompt_tokens),
         lane,
     )
 
@@ -104,6 +111,7 @@ def day_of(event: UsageEvent) -> date:
 def fold(rollup: Rollup, numbered: Iterable[Numbered]) -> Rollup:
     """Return the rollup with the events of its names and lane added, each once; they come in sequence order."""
     events, requests, estimated, last = rollup.events, rollup.requests, rollup.estimated_requests, rollup.last_seq
+    hits = rollup.avoided_requests
     meters: Iterable[int] = rollup.meters
     avoided: Iterable[int] = rollup.avoided
     ring = bytearray(rollup.ring)
@@ -121,12 +129,14 @@ def fold(rollup: Rollup, numbered: Iterable[Numbered]) -> Rollup:
             estimated += event.estimated
         meters = list(map(add, meters, msgspec.structs.astuple(event.meters)))
         if event.avoided != NOTHING:
+            hits += 1
             avoided = list(map(add, avoided, msgspec.structs.astuple(event.avoided)))
     return replace(
         rollup,
         events=events,
         requests=requests,
         estimated_requests=estimated,
+        avoided_requests=hits,
         meters=tuple(meters),
         avoided=tuple(avoided),
         last_seq=last,
@@ -143,6 +153,7 @@ def to_entity(rollup: Rollup, etag: str | None) -> Entity:
         "events": rollup.events,
         "requests": rollup.requests,
         "estimated_requests": rollup.estimated_requests,
+        "avoided_requests": rollup.avoided_requests,
         "last_seq": rollup.last_seq,
         "ring": rollup.ring,
     }
@@ -159,6 +170,7 @@ def from_entity(entity: Entity) -> Rollup:
         events=_count(columns, "events"),
         requests=_count(columns, "requests"),
         estimated_requests=_count(columns, "estimated_requests"),
+        avoided_requests=_count(columns, "avoided_requests"),
         meters=tuple(_count(columns, meter) for meter in METERS),
         avoided=tuple(_count(columns, f"avoided_{meter}") for meter in METERS),
         last_seq=_count(columns, "last_seq"),

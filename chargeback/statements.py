@@ -16,15 +16,17 @@ from typing import Final, NamedTuple
 from chargeback import rollups
 from chargeback.errors import PeriodInvalid
 from chargeback.ledger import ROLLUPS
-from chargeback.models import Statement, StatementLine, Tokens, UnpricedUsage
+from chargeback.models import Avoided, Statement, StatementLine, Tokens, Units, UnpricedUsage
 from chargeback.prices import CURRENCY, Price, Prices
-from chargeback.rollups import METERS, Rollup
+from chargeback.rollups import METERS, Names, Rollup
+from gateway.usage import Meters
 from seams.tables import Tables
 
 _PERIOD: Final = re.compile(r"2\d{3}-(0[1-9]|1[0-2])", re.ASCII)
 _PLACES: Final = Decimal("1E-10")
-_SHOWN: Final = ("requests", "estimated_requests", "further_attempts", "images", "characters", "audio_milliseconds")
 _TOKENS: Final = tuple(Tokens.model_fields)
+_UNITS: Final = tuple(Units.model_fields)
+_SHOWN: Final = ("requests", "estimated_requests", "further_attempts", *_TOKENS, *_UNITS)
 
 
 class _LineKey(NamedTuple):
@@ -42,11 +44,32 @@ class _UnpricedKey(NamedTuple):
 
 
 @dataclass(slots=True)
+class _Saved:
+    """What the cache saved, by the names on the wire, and the exact amount so far."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    amount: Decimal = Decimal(0)
+
+    def add(self, rollup: Rollup, price: Price | None) -> None:
+        self.counts.update(dict(zip(METERS, rollup.avoided, strict=True)))
+        self.counts["requests"] += rollup.avoided_requests
+        if price is None:
+            self.counts["unpriced_requests"] += rollup.avoided_requests
+        else:
+            self.amount += price.amount
+
+    def shown(self, amount: str) -> Avoided:
+        counts = {name: self.counts[name] for name in ("requests", "unpriced_requests", *_TOKENS, *_UNITS)}
+        return Avoided.model_validate(counts | {"amount": amount})
+
+
+@dataclass(slots=True)
 class _Sums:
     """Counts by the names they have on the wire, and the exact amount so far."""
 
     counts: Counter[str] = field(default_factory=Counter)
     amount: Decimal = Decimal(0)
+    saved: _Saved = field(default_factory=_Saved)
 
     def add(self, rollup: Rollup, price: Price | None) -> None:
         counts = dict(zip(METERS, rollup.meters, strict=True))
@@ -63,7 +86,7 @@ class _Sums:
         self.counts.update(counts)
 
     def shown(self, *names: str) -> dict[str, int]:
-        return {name: self.counts[name] for name in (*_TOKENS, *_SHOWN, *names)}
+        return {name: self.counts[name] for name in (*_SHOWN, *names)}
 
 
 class Statements:
@@ -90,31 +113,36 @@ class Statements:
         unpriced: defaultdict[_UnpricedKey, _Sums] = defaultdict(_Sums)
         for rollup in month:
             names = rollup.names
-            price = self._price(rollup)
+            price = self._price(names, rollup.usage())
             if price is None:
                 unpriced[_UnpricedKey(*[getattr(names, name) for name in _UnpricedKey._fields])].add(rollup, None)
-            lines[_LineKey(names.day, names.deployment, names.model)].add(rollup, price)
+            line = lines[_LineKey(names.day, names.deployment, names.model)]
+            line.add(rollup, price)
             totals.add(rollup, price)
+            if rollup.avoided_requests:
+                saved = self._price(names, rollup.saved())
+                line.saved.add(rollup, saved)
+                totals.saved.add(rollup, saved)
         shown = [_line(key, sums) for key, sums in sorted(lines.items())]
         return Statement(
             subscription=subscription,
             period=period,
             currency=CURRENCY,
-            total=_shown_amount(sum((Decimal(line.amount) for line in shown), Decimal(0))),
+            total=_total(line.amount for line in shown),
             requests=totals.counts["requests"],
             tokens=Tokens(**{name: totals.counts[name] for name in _TOKENS}),
+            avoided=totals.saved.shown(_total(line.avoided.amount for line in shown)),
             lines=shown,
             unpriced=[
                 UnpricedUsage.model_validate(key._asdict() | sums.shown()) for key, sums in sorted(unpriced.items())
             ],
         )
 
-    def _price(self, rollup: Rollup) -> Price | None:
-        names = rollup.names
+    def _price(self, names: Names, meters: Meters) -> Price | None:
         return self._prices.price(
             names.model,
             names.day,
-            rollup.usage(),
+            meters,
             model_version=names.model_version,
             deployment_type=names.deployment_type,
             service_tier=names.service_tier,
@@ -123,10 +151,16 @@ class Statements:
 
 
 def _line(key: _LineKey, sums: _Sums) -> StatementLine:
-    amount = {"amount": _shown_amount(sums.amount)}
+    counts = sums.shown("provisioned_requests", "unpriced_requests")
+    avoided = sums.saved.shown(_shown_amount(sums.saved.amount))
     return StatementLine.model_validate(
-        key._asdict() | sums.shown("provisioned_requests", "unpriced_requests") | amount
+        key._asdict() | counts | {"amount": _shown_amount(sums.amount), "avoided": avoided}
     )
+
+
+def _total(amounts: Iterable[str]) -> str:
+    """Add amounts up as they are shown."""
+    return _shown_amount(sum(map(Decimal, amounts), Decimal(0)))
 
 
 def _shown_amount(amount: Decimal) -> str:

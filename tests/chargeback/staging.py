@@ -13,6 +13,19 @@ from seams.tables import Entity, Operation, Table, TableConflict, Tables, TableU
 type MakeEvent = Callable[..., UsageEvent]
 type Deliver = Callable[..., ReceivedEvent]
 
+NOTHING_AVOIDED = {
+    "requests": 0,
+    "unpriced_requests": 0,
+    "prompt_tokens": 0,
+    "cached_tokens": 0,
+    "completion_tokens": 0,
+    "reasoning_tokens": 0,
+    "images": 0,
+    "characters": 0,
+    "audio_milliseconds": 0,
+    "amount": "0.0000000000",
+}
+
 
 async def incarnation() -> str:
     return "2026-11-01T00:00:00Z"

@@ -13,6 +13,7 @@ from chargeback.prices import Prices
 from chargeback.routes import router
 from chargeback.statements import Statements
 from seams.tables import Tables
+from tests.chargeback.staging import NOTHING_AVOIDED
 
 
 class Subscription:
@@ -56,6 +57,7 @@ async def test_statement_is_read(http: httpx2.AsyncClient, key: str) -> None:
         "total": "0.0000000000",
         "requests": 0,
         "tokens": {"prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0, "reasoning_tokens": 0},
+        "avoided": NOTHING_AVOIDED,
         "lines": [],
         "unpriced": [],
     }

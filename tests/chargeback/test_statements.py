@@ -15,6 +15,7 @@ from chargeback.statements import Statements
 from gateway.usage import Meters, UsageEvent, encode
 from seams.events import ReceivedEvent
 from seams.tables import Tables
+from tests.chargeback.staging import NOTHING_AVOIDED
 
 type MakeEvent = Callable[..., UsageEvent]
 
@@ -44,6 +45,7 @@ async def test_wire_contract(tables: Tables, prices: Prices, make_event: MakeEve
         "total": "0.0013000000",
         "requests": 4,
         "tokens": {"prompt_tokens": 400, "cached_tokens": 80, "completion_tokens": 40, "reasoning_tokens": 20},
+        "avoided": NOTHING_AVOIDED,
         "lines": [
             {
                 "day": "2026-11-20",
@@ -62,6 +64,7 @@ async def test_wire_contract(tables: Tables, prices: Prices, make_event: MakeEve
                 "provisioned_requests": 0,
                 "unpriced_requests": 0,
                 "amount": "0.0013000000",
+                "avoided": NOTHING_AVOIDED,
             }
         ],
         "unpriced": [],
@@ -181,3 +184,48 @@ async def test_further_attempts_are_shown(tables: Tables, prices: Prices, make_e
     (line,) = statement.lines
     assert (line.requests, line.estimated_requests, line.further_attempts) == (1, 0, 1)
     assert line.prompt_tokens == 200
+
+
+async def test_what_the_cache_saved_is_shown_and_not_charged(
+    tables: Tables, prices: Prices, make_event: MakeEvent
+) -> None:
+    """Hits count as requests and stand in `avoided` with the price that a backend would have asked."""
+    saved = Meters(prompt_tokens=1_000_000, completion_tokens=100_000)
+    hits = [make_event(outcome="cached", meters=Meters(), avoided=saved) for _ in range(2)]
+
+    statement = await statement_of(tables, prices, [make_event(), *hits])
+
+    (line,) = statement.lines
+    assert (line.requests, line.prompt_tokens, statement.tokens.prompt_tokens) == (3, 100, 100)
+    assert line.avoided == statement.avoided
+    assert (line.avoided.requests, line.avoided.prompt_tokens, line.avoided.completion_tokens) == (
+        2,
+        2_000_000,
+        200_000,
+    )
+    assert Decimal(line.avoided.amount) == 2 * (Decimal("2.50") + Decimal("1.00"))
+    assert Decimal(statement.total) < Decimal("0.001")
+
+
+async def test_what_was_saved_without_a_known_price_is_told(
+    tables: Tables, prices: Prices, make_event: MakeEvent
+) -> None:
+    """A hit whose model has no price adds nothing to what was saved, and is counted as such."""
+    hit = make_event(outcome="cached", meters=Meters(), avoided=Meters(prompt_tokens=5))
+    unknown = make_event(outcome="cached", meters=Meters(), avoided=Meters(prompt_tokens=7), model="our-own")
+
+    avoided = (await statement_of(tables, prices, [hit, unknown])).avoided
+
+    assert (avoided.requests, avoided.unpriced_requests, avoided.prompt_tokens) == (2, 1, 12)
+    assert Decimal(avoided.amount) == 5 * Decimal("0.0000025")
+
+
+async def test_a_saved_long_prompt_has_the_price_of_long_prompts(
+    tables: Tables, prices: Prices, make_event: MakeEvent
+) -> None:
+    """The tier of a hit goes by the prompt that it saved."""
+    long = make_event(model="gpt-5.4", outcome="cached", meters=Meters(), avoided=Meters(prompt_tokens=400_000))
+
+    statement = await statement_of(tables, prices, [long])
+
+    assert Decimal(statement.avoided.amount) == Decimal(2)
