@@ -15,7 +15,7 @@ from azure.functions import meta
 
 from local.event_log import StoredEvent
 from local.events import LocalStream
-from local.invocations import Function, RetryContext
+from local.invocations import Function
 from seams.events import StreamUnavailable
 
 _log: Final = logging.getLogger(__name__)
@@ -54,29 +54,12 @@ class EventHubTrigger:
         while True:
             events = await self._stream.next_events(partition, position, self._max_batch)
             if self._many:
-                await self._deliver(self._batch(events, partition))
+                await self._function.deliver(self._batch(events, partition), self._random)
             else:
                 for event in events:
-                    await self._deliver(self._single(event, partition))
+                    await self._function.deliver(self._single(event, partition), self._random)
             position = events[-1].sequence
             await self._stream.save_checkpoint(self._group, partition, position)
-
-    async def _deliver(self, value: Any) -> None:
-        """Invoke under the retry policy; what fails for good is logged and passed over, as the real trigger does."""
-        policy, failures = self._function.retry, 0
-        while True:
-            try:
-                await self._function.invoke(value, RetryContext(failures, policy.max_retries if policy else 0))
-            except Exception:  # noqa: BLE001 - whatever a function raises is a failed invocation
-                failures += 1
-                if policy is None or not policy.allows(failures):
-                    _log.exception("%s failed for good; the batch is passed over", self._function.name)
-                    return
-                delay = policy.delay_seconds(failures, self._random())
-                _log.warning("%s failed; retry %d in %.1f s", self._function.name, failures, delay, exc_info=True)
-                await asyncio.sleep(delay)
-            else:
-                return
 
     def _batch(self, events: Sequence[StoredEvent], partition: str) -> list[func.EventHubEvent]:
         metadata = batch_metadata(events, self._partition_context(partition))

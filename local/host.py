@@ -1,7 +1,7 @@
 """A Functions host for one machine: serves what `function_app.py` registers, without Core Tools and without Azure.
 
-HTTP triggers by uvicorn, Event Hub triggers from the stream in the state folder, each as the real host and the Python
-worker do it. Other triggers are named in `Host.not_served`.
+HTTP triggers by uvicorn, Event Hub triggers from the stream in the state folder, timers by the clock, each as the real
+host and the Python worker do it. Other triggers are named in `Host.not_served`.
 """
 
 import asyncio
@@ -20,7 +20,9 @@ from local.event_trigger import EventHubTrigger
 from local.events import LocalStream
 from local.http_heads import BoundedHeads
 from local.http_trigger import HttpTriggers
-from local.invocations import EVENT_HUB, HTTP, Function, load_functions
+from local.invocations import EVENT_HUB, HTTP, TIMER, Function, load_functions
+from local.timer_trigger import TimerTrigger
+from seams.clock import SystemClock
 
 _log: Final = logging.getLogger(__name__)
 _DEFAULT_MAX_BATCH: Final = 100
@@ -30,17 +32,25 @@ _GRACE_SECONDS: Final = 1
 class Host:
     """The app in `directory`, loaded: made inside the event loop that serves it, as the worker imports the app.
 
+    `timers` is the folder that keeps when timers last ran.
+
     Raises local.invocations.NotServable, and whatever the app raises as it is imported.
     """
 
-    def __init__(self, directory: Path, stream: Callable[[str], LocalStream]) -> None:
+    def __init__(self, directory: Path, stream: Callable[[str], LocalStream], timers: Path) -> None:
         self._settings = _host_settings(directory)
         self._stream = stream
         functions = load_functions(directory)
         self._http = [function for function in functions if function.kind == HTTP]
         self._event_hubs = [function for function in functions if function.kind == EVENT_HUB]
+        self._timers = [
+            TimerTrigger(function, timers, SystemClock(), SystemRandom().random)
+            for function in functions
+            if function.kind == TIMER
+        ]
+        served = (HTTP, EVENT_HUB, TIMER)
         self.not_served: Final = [
-            f"{function.name} ({function.kind})" for function in functions if function.kind not in (HTTP, EVENT_HUB)
+            f"{function.name} ({function.kind})" for function in functions if function.kind not in served
         ]
 
     def http(self) -> HttpTriggers:
@@ -48,13 +58,11 @@ class Host:
         return HttpTriggers(self._http, self._settings.get("http", {}).get("routePrefix", "api"), streams=streams_on())
 
     @contextlib.asynccontextmanager
-    async def event_hubs(self) -> AsyncIterator[None]:
-        """Serve the Event Hub triggers while the block runs; a batch that is cut off comes again at the next start."""
+    async def triggers(self) -> AsyncIterator[None]:
+        """Serve Event Hub triggers and timers while the block runs; a batch that is cut off comes again."""
         max_batch = int(self._settings.get("eventHubs", {}).get("maxEventBatchSize", _DEFAULT_MAX_BATCH))
-        tasks = [
-            asyncio.create_task(self._trigger(function, max_batch).run(), name=function.name)
-            for function in self._event_hubs
-        ]
+        serving = [self._event_hub(function, max_batch).run() for function in self._event_hubs]
+        tasks = [asyncio.create_task(each) for each in (*serving, *(timer.run() for timer in self._timers))]
         try:
             yield
         finally:
@@ -62,9 +70,9 @@ class Host:
                 task.cancel()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception):
-                    _log.error("an Event Hub trigger ended: %r", outcome)
+                    _log.error("a trigger ended: %r", outcome)
 
-    def _trigger(self, function: Function, max_batch: int) -> EventHubTrigger:
+    def _event_hub(self, function: Function, max_batch: int) -> EventHubTrigger:
         return EventHubTrigger(
             function, self._stream(function.trigger.event_hub_name), max_batch, SystemRandom().random
         )

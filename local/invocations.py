@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import inspect
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from local.retries import RetryPolicy
 
 HTTP: Final = "httpTrigger"
 EVENT_HUB: Final = "eventHubTrigger"
+TIMER: Final = "timerTrigger"
+
+_log: Final = logging.getLogger(__name__)
 
 
 class NotServable(Exception):
@@ -81,6 +85,26 @@ class Function:
         if self._is_async:
             return await self._call(**arguments)
         return await asyncio.to_thread(self._call, **arguments)
+
+    async def deliver(self, value: Any, random: Callable[[], float]) -> None:
+        """Invoke under the retry policy; what fails for good is logged and let go, as the real triggers do.
+
+        `random` returns 0 to 1, for the pauses between tries.
+        """
+        policy, failures = self.retry, 0
+        while True:
+            try:
+                await self.invoke(value, RetryContext(failures, policy.max_retries if policy else 0))
+            except Exception:  # noqa: BLE001 - whatever a function raises is a failed invocation
+                failures += 1
+                if policy is None or not policy.allows(failures):
+                    _log.exception("%s failed for good; what triggered it is passed over", self.name)
+                    return
+                delay = policy.delay_seconds(failures, random())
+                _log.warning("%s failed; retry %d in %.1f s", self.name, failures, delay, exc_info=True)
+                await asyncio.sleep(delay)
+            else:
+                return
 
 
 def load_functions(directory: Path, module: str = "function_app") -> list[Function]:

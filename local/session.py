@@ -66,10 +66,10 @@ async def _serve(listener: socket.socket) -> int:
         if not os.environ.get("GATEWAY_CATALOG"):
             demo = await stack.enter_async_context(running_demo(state_folder()))
             os.environ.update(demo.settings)
-        host = Host(Path.cwd(), streams_of(state_folder()).stream)
+        host = Host(Path.cwd(), streams_of(state_folder()).stream, state_folder() / "timers")
         server = HttpServer(host.http())
         _stop_on_signals(server)
-        await stack.enter_async_context(host.event_hubs())
+        await stack.enter_async_context(host.triggers())
         serving = asyncio.create_task(server.serve([listener]), name="http-server")
         address = "{}:{}".format(*listener.getsockname())
         if await _answers(serving, address):

@@ -90,13 +90,14 @@ def alive(pid: int) -> bool:
 
 
 def test_serves_until_interrupted(run: Run) -> None:
-    """It says when it is ready, serves HTTP and events, names what it does not serve, and Ctrl-C ends all of it."""
+    """It says when it is ready, serves HTTP, events and timers, names what it does not serve; Ctrl-C ends all of it."""
     with run() as tollgate:
         tollgate.wait_until_ready()
         children = tollgate.children()
         assert len(children) == 1
         assert "demo-service-desk" in tollgate.printed
-        assert "close_day (timerTrigger)" in tollgate.printed
+        assert "read_letter (queueTrigger)" in tollgate.printed
+        assert tollgate.ask("GET", "/closed") == [False]
         assert tollgate.ask("POST", "/publish", b"one") == {"published": "one"}
         assert tollgate.collected(1) == ["one"]
         began = time.monotonic()

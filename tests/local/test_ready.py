@@ -39,10 +39,10 @@ def test_commands_can_be_pasted() -> None:
 
 def test_own_catalog() -> None:
     """With a catalog of the user's own no demo key is shown, and the catalog is named."""
-    text = ready_text(URL, NOW, demo=None, catalog="/etc/catalog.toml", not_served=["close_day (timerTrigger)"])
+    text = ready_text(URL, NOW, demo=None, catalog="/etc/catalog.toml", not_served=["read_letter (queueTrigger)"])
     assert "/etc/catalog.toml" in text
     assert "demo-" not in text
-    assert "Not served by this host: close_day (timerTrigger)" in text
+    assert "Not served by this host: read_letter (queueTrigger)" in text
 
 
 def test_catalog_given_as_json() -> None:

@@ -2,7 +2,8 @@
 
 Listens on a free port, which it prints as JSON. With HTTP streams it passes each request's bytes to the worker's own
 server, marked with the invocation's id, beside the invocation itself; without, it sends them as one message. Paths
-under `/test-host/` are its own: invocations' results, event batches, what the worker keeps. Ends with its input.
+under `/test-host/` are its own: invocations' results, event batches, a timer's tick, what the worker keeps.
+Ends with its input.
 """
 
 import asyncio
@@ -88,6 +89,8 @@ class FunctionsHost:
             answer = self._results
         elif target == "/test-host/references":
             answer = _references()
+        elif target == "/test-host/tick":
+            answer = (await self._worker.tick()).result.status == StatusResult.Success
         else:
             batch = json.loads(await _body(_headers(head), reader))
             result = await self._worker.deliver(

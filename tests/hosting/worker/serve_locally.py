@@ -13,10 +13,10 @@ from local.port import listen
 async def _main(directory: str, state: str) -> None:
     sys.path.insert(0, directory)
     streams = LocalStreams(Path(state))
-    host = Host(Path(directory), streams.stream)
+    host = Host(Path(directory), streams.stream, Path(state) / "timers")
     server = HttpServer(host.http())
     listener = listen("127.0.0.1", 0)
-    async with host.event_hubs():
+    async with host.triggers():
         serving = asyncio.create_task(server.serve([listener]))
         print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201 - the ready line
         await asyncio.to_thread(sys.stdin.read)

@@ -168,6 +168,16 @@ def test_upload_streams_in(host: RunningHost) -> None:
     assert asyncio.run(upload()).endswith(b'{"bytes":3000,"chunks":%d}' % chunks)
 
 
+def test_timer(host: RunningHost) -> None:
+    """A timer's function is given what the worker makes of the host's message: no status for a schedule of seconds."""
+    if host.name.startswith("worker"):
+        assert host.get("/test-host/tick")
+    deadline = time.monotonic() + 10
+    while not host.get("/seen").get("ticks") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert host.get("/seen")["ticks"][0] == {"past_due": False, "status": {}, "schedule": {"AdjustForDST": True}}
+
+
 @pytest.mark.parametrize("name", HOSTS)
 def test_cold_start(name: str, start: Start) -> None:
     """A start-up that fails is told to those who waited; then, however many requests come, the app starts once."""

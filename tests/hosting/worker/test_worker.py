@@ -52,6 +52,7 @@ def test_indexing(start: Start) -> None:
     """The worker finds the triggers as function_app declares them, retries without end included."""
     with start("worker-streamed") as host:
         functions = host.ready["functions"]
-    assert set(functions) == {"http_app", "collect_usage"}
+    assert set(functions) == {"http_app", "collect_usage", "tick"}
     assert functions["http_app"]["bindings"][0]["route"] == "{*path}"
     assert functions["collect_usage"]["max_retries"] == 2
+    assert functions["tick"]["bindings"][0]["schedule"] == "* * * * * *"

@@ -89,6 +89,11 @@ class Worker:
         events = TypedData(collection_bytes=SimpleNamespace(bytes=list(bodies)))
         return await self.invoke("collect_usage", {"events": events}, metadata, retry_count=retry_count)
 
+    async def tick(self) -> Any:
+        """Invoke the timer function `tick` as the host does for a schedule of seconds, which it keeps no status of."""
+        info = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
+        return await self.invoke("tick", {"timer": _json(info)})
+
     def _check(self, result: Any) -> None:
         if result.status != StatusResult.Success:
             raise RuntimeError(f"{result.exception.message}\n{result.exception.stack_trace}")

@@ -1,4 +1,4 @@
-"""An app that publishes what it is sent and shows what it collected; HOLD=1 keeps it from collecting."""
+"""An app that publishes what it is sent and shows what it collected and closed; HOLD=1 keeps it from collecting."""
 
 import asyncio
 import os
@@ -16,6 +16,7 @@ from local.state import state_folder, streams_of
 turn_on_http_streams()
 api = FastAPI()
 collected: list[str] = []
+closed: list[bool] = []
 stream = streams_of(state_folder()).stream("usage")
 
 
@@ -29,6 +30,11 @@ async def publish(request: Request) -> dict[str, str]:
 @api.get("/collected")
 async def show() -> list[str]:
     return collected
+
+
+@api.get("/closed")
+async def show_closed() -> list[bool]:
+    return closed
 
 
 @api.get("/endless")
@@ -59,5 +65,10 @@ async def collect_usage(events: Any) -> None:
     collected.extend(event.body.decode() for event in received_events(events))
 
 
-@app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")
-async def close_day(timer: Any) -> None: ...
+@app.timer_trigger(arg_name="timer", schedule="0 0 0 1 1 *", run_on_startup=True)
+async def close_day(timer: Any) -> None:
+    closed.append(timer.past_due)
+
+
+@app.queue_trigger(arg_name="message", queue_name="letters", connection="QUEUES")
+async def read_letter(message: Any) -> None: ...

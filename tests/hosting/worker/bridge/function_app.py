@@ -1,9 +1,10 @@
-"""The product's function_app in small: the same two triggers over a stand-in app."""
+"""The product's function_app in small: the same kinds of triggers over a stand-in app."""
 
 import os
 import typing
 
 import azure.functions as func
+from azure.functions.timer import TimerRequest
 
 from hosting.asgi import StreamingAsgiMiddleware
 from hosting.http_streams import turn_on_http_streams
@@ -44,3 +45,10 @@ async def collect_usage(events: typing.List[func.EventHubEvent], context: func.C
     )
     if b"poison" in [event.body for event in received]:
         raise ValueError("a batch that cannot be collected")
+
+
+@app.timer_trigger(arg_name="timer", schedule="* * * * * *")
+async def tick(timer: TimerRequest) -> None:
+    bridged.state.seen.setdefault("ticks", []).append(
+        {"past_due": timer.past_due, "status": timer.schedule_status, "schedule": timer.schedule}
+    )
