@@ -1,8 +1,5 @@
 """`tollgate subscriptions`: list, show, create, change, rotate, revoke."""
 
-import json
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -10,16 +7,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from hosting import subscription_fields as fields
-from hosting.management_api import ApiError, ManagementApi
+from hosting.management_api import ManagementApi
+from hosting.shell import LOCAL, AsJson, Url, connected, print_json
 from hosting.subscription_tables import keys_text, subscription_table, subscriptions_table
 
 HELP = """Manage subscriptions: who may call which deployments, within what limits, by which keys."""
 
-Url = Annotated[str, typer.Option(envvar="TOLLGATE_URL", help="Tollgate's address.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(help="The subscription's name.")]
 
 _EXAMPLES = {
@@ -30,8 +25,6 @@ _EXAMPLES = {
     "rotate": "service-desk secondary",
     "revoke": "service-desk --yes",
 }
-
-LOCAL = "http://127.0.0.1:7071"
 
 
 def build() -> typer.Typer:
@@ -60,7 +53,7 @@ def list_subscriptions(
     with _api(url) as api:
         found = list(islice(api.subscriptions(after), limit + 1))
     if as_json:
-        _print_json(found[:limit])
+        print_json(found[:limit])
         return
     Console().print(subscriptions_table(found[:limit]))
     if len(found) > limit:
@@ -105,7 +98,7 @@ def create(
     with _api(url) as api:
         created = api.create(given | {"name": name})
     if as_json:
-        _print_json(created)
+        print_json(created)
         return
     Console().print(subscription_table(created))
     print(keys_text(created["keys"]))  # noqa: T201 - a key is neither wrapped nor coloured
@@ -163,7 +156,7 @@ def rotate(
     with _api(url) as api:
         rotated = api.rotate(name, slot)
     if as_json:
-        _print_json(rotated)
+        print_json(rotated)
     else:
         print(keys_text(rotated["keys"]))  # noqa: T201 - a key is neither wrapped nor coloured
 
@@ -180,38 +173,19 @@ def revoke(
     with _api(url) as api:
         api.revoke(name)
     if as_json:
-        _print_json({"name": name, "revoked": True})
+        print_json({"name": name, "revoked": True})
     else:
         Console().print(f"Revoked {name}.", markup=False)
 
 
 @contextmanager
 def _api(url: str) -> Iterator[ManagementApi]:
-    """Yield the API; what it raises is told on stderr and ends the command with its exit code."""
-    try:
-        with ManagementApi(url, _key()) as api:
-            yield api
-    except ApiError as error:
-        Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(error.exit_code) from error
-
-
-def _key() -> str:
-    """Return the operator key: from the environment, or as a person types it, unseen."""
-    key = os.environ.get("TOLLGATE_KEY", "")
-    if key:
-        return key
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("Set TOLLGATE_KEY to an operator key: there is no terminal to ask for it.")
-    return str(typer.prompt("Operator key", hide_input=True, err=True))
+    with connected(url) as api:
+        yield ManagementApi(api)
 
 
 def _show(subscription: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        _print_json(subscription)
+        print_json(subscription)
     else:
         Console().print(subscription_table(subscription))
-
-
-def _print_json(content: object) -> None:
-    print(json.dumps(content, indent=2))  # noqa: T201 - for programs: rich would wrap it

@@ -1,0 +1,47 @@
+"""What the groups of the command `tollgate` share: options, the connection, the key, JSON for programs."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from hosting.tollgate_api import TIMEOUT_SECONDS, ApiError, TollgateApi
+
+LOCAL: Final = "http://127.0.0.1:7071"
+
+Url = Annotated[str, typer.Option(envvar="TOLLGATE_URL", help="Tollgate's address.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@contextmanager
+def connected(url: str, timeout: float = TIMEOUT_SECONDS) -> Iterator[TollgateApi]:
+    """Yield the API for an operator; what it raises is told on stderr and ends the command with its exit code.
+
+    `timeout` bounds each call, in seconds.
+    """
+    try:
+        with TollgateApi(url, _key(), timeout) as api:
+            yield api
+    except ApiError as error:
+        Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(error.exit_code) from error
+
+
+def print_json(content: object) -> None:
+    print(json.dumps(content, indent=2))  # noqa: T201 - for programs: rich would wrap it
+
+
+def _key() -> str:
+    """Return the operator key: from the environment, or as a person types it, unseen."""
+    key = os.environ.get("TOLLGATE_KEY", "")
+    if key:
+        return key
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("Set TOLLGATE_KEY to an operator key: there is no terminal to ask for it.")
+    return str(typer.prompt("Operator key", hide_input=True, err=True))
