@@ -2,7 +2,8 @@
 
 The order inside a batch carries the proof:
 
-1. Events marked `replayed` are dropped where their detail row exists: they were counted under another number.
+1. Events marked `replayed` are dropped where their detail row exists: they were counted under another number. The
+   partitions that the others belong to are noted in the index (see `chargeback.partitions`).
 2. Dead letters and rollups are written. A rollup's own `last_seq` makes this safe to repeat (see `chargeback.rollups`).
 3. Detail rows are upserted. They come after the rollups, so that a detail row means "counted", and a kill in between
    leaves rows that the redelivered batch writes.
@@ -22,6 +23,7 @@ from typing import Final
 
 from chargeback import deadletters, details, rollups
 from chargeback.deadletters import EventImpossible
+from chargeback.partitions import PartitionIndex
 from chargeback.prices import Prices
 from chargeback.rollups import Names, Numbered, Rollup
 from gateway.usage import UsageEvent
@@ -79,6 +81,7 @@ class Ledger:
         self._incarnation = incarnation
         self._detail_rows = detail_rows
         self._uniform = uniform
+        self._index = PartitionIndex(tables)
         self._calls = asyncio.Semaphore(_MAX_CALLS)
         # Rows as they were last written. A row is taken out while it is worked on and put back after it was written,
         # so neither a failure nor a rival inside this process leaves a stale one.
@@ -93,9 +96,15 @@ class Ledger:
         incarnation = await self._incarnation()
         counted, dead = _sorted_out(batch, incarnation)
         counted = await self._without_replays(counted)
+        await self._note(counted, batch)
         await _all([*self._roll_up(counted), *self._deadletter(dead)])
         if self._detail_rows:
             await _all(self._detail(counted))
+
+    async def _note(self, counted: Iterable[Counted], batch: Iterable[ReceivedEvent]) -> None:
+        used = {(one.event.subscription, rollups.day_of(one.event)) for one in counted}
+        if used:
+            await self._index.note(used, max(received.enqueued_at for received in batch).date())
 
     async def _without_replays(self, counted: list[Counted]) -> list[Counted]:
         if not self._detail_rows or not any(one.event.replayed for one in counted):
