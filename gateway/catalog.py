@@ -151,6 +151,7 @@ class Subscription:
     """A consumer's entitlement. `deployments` None: all. `key_digests` are SHA-256 of its keys.
 
     `identities` are those whose Entra ID tokens serve as keys: `azp:`, `oid:`, `group:` or `role:` and a value.
+    `hide_personal_data`: whether placeholders stand for personal data in what models are told of tickets.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Subscription:
     cache: CacheRules | None = None
     safety: Safety | None = None
     log_prompts: bool = False
+    hide_personal_data: bool = True
 
     @property
     def limited(self) -> bool:

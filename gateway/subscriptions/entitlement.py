@@ -118,6 +118,7 @@ class Entitlement(Section):
     cache: CacheSection | None = None
     safety: SafetySection | None = None
     log_prompts: bool = False
+    hide_personal_data: bool = True
 
     @model_validator(mode="after")
     def _may_use_what_is_cached(self) -> Self:
@@ -158,6 +159,7 @@ class Entitlement(Section):
             cache=self.cache.rules() if self.cache else None,
             safety=Safety(self.safety.prompt_shield, self.safety.fail) if self.safety else None,
             log_prompts=self.log_prompts,
+            hide_personal_data=self.hide_personal_data,
         )
 
 

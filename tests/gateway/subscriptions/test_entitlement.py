@@ -57,6 +57,14 @@ def test_a_wrong_cache(cache: dict[str, Any], reason: str) -> None:
     assert problems({"cache": cache}) == [reason]
 
 
+def test_personal_data_is_hidden_unless_told_otherwise() -> None:
+    """Placeholders stand for personal data in tickets where a subscription says nothing; false sends it as it is."""
+    assert Entitlement.model_validate({}).subscription("desk", ()).hide_personal_data
+    opted_out = Entitlement.model_validate({"hide_personal_data": False})
+    assert not opted_out.subscription("desk", ()).hide_personal_data
+    assert Entitlement.of(opted_out.subscription("desk", ())) == opted_out
+
+
 def test_a_cache_of_what_may_not_be_used() -> None:
     """A cache names deployments that the subscription may use, the one for vectors among them, and that there are."""
     semantic = {"kind": "semantic", "embeddings": "embed"}
