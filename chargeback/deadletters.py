@@ -1,13 +1,18 @@
 """Usage events that cannot be billed: what is wrong with them, and the rows that keep them for a person to look at."""
 
+import contextlib
+import hashlib
+import json
 import re
-from datetime import date, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from itertools import batched
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from chargeback.keys import key
+from chargeback.columns import as_bytes, as_datetime, as_int
+from chargeback.lanes import Lane
 from chargeback.rollups import day_of
 from gateway.usage import UsageEvent, decode_event
 from seams.events import ReceivedEvent
@@ -20,6 +25,33 @@ _CLOCK_SKEW: Final = timedelta(days=1)
 _EARLIEST: Final = date(2020, 1, 1)  # Table storage knows no time before 1601
 # Table storage refuses some of these in values, and one refused row would hold up its whole partition for ever.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_ID: Final = re.compile(r"[0-9]{18}-[0-9a-f]{16}", re.ASCII)
+_MAX_REQUEUES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """When and by whom a dead letter was published again, and whether with a body that had been mended."""
+
+    at: datetime
+    by: str
+    mended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What is known of an event that cannot be billed, but its body. `size` is in bytes."""
+
+    id: str
+    reason: str
+    lane: Lane
+    sequence_number: int
+    enqueued_at: datetime
+    size: int
+    truncated: bool
+    requeues: tuple[Requeue, ...] = ()
 
 
 class EventImpossible(Exception):
@@ -44,10 +76,10 @@ def parse(received: ReceivedEvent) -> UsageEvent:
 
 
 def to_entity(received: ReceivedEvent, incarnation: str, reason: str) -> Entity:
-    """Return a row named by the event's place in the stream, so that redelivery writes the same row again.
+    """Return a row named by the event's place in the stream, so that redelivery means the same row again.
 
-    The body is in `body_0`, `body_1`, ... of 64 KiB each; `size` is its true length, and `truncated` says that its end
-    did not fit.
+    PartitionKey is the month, yyyymm, in which the hub took the event; RowKeys of later events come first. The body is
+    in `body_0`, `body_1`, ... of 64 KiB each; `size` is its true length, and `truncated` says that its end did not fit.
     """
     chunks = list(batched(received.body, _CHUNK_BYTES, strict=False))
     columns: dict[str, Value] = {
@@ -60,5 +92,61 @@ def to_entity(received: ReceivedEvent, incarnation: str, reason: str) -> Entity:
         "truncated": len(chunks) > _MAX_CHUNKS,
     }
     columns.update({f"body_{index}": bytes(chunk) for index, chunk in enumerate(chunks[:_MAX_CHUNKS])})
-    partition = key(received.partition, f"{received.enqueued_at:%Y%m%d}")
-    return Entity(partition, key(incarnation, f"{received.sequence_number:020}"), columns)
+    place = f"{incarnation}.{received.partition} {received.sequence_number}"
+    digest = hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
+    row = f"{_backwards(received.enqueued_at)}-{digest}"
+    return Entity(partition_of(received.enqueued_at), row, columns)
+
+
+def from_entity(entity: Entity) -> DeadLetter:
+    columns = entity.values
+    return DeadLetter(
+        id=entity.row,
+        reason=str(columns["reason"]),
+        lane=Lane(str(columns["incarnation"]), str(columns["partition"])),
+        sequence_number=as_int(columns["sequence_number"]),
+        enqueued_at=as_datetime(columns["enqueued_at"]),
+        size=as_int(columns["size"]),
+        truncated=bool(columns["truncated"]),
+        requeues=tuple(_requeue(each) for each in json.loads(str(columns.get("requeues", "[]")))),
+    )
+
+
+def body_of(entity: Entity) -> bytes:
+    """Return the bytes that were kept, which are all where the row is not `truncated`."""
+    names = [f"body_{index}" for index in range(_MAX_CHUNKS)]
+    return b"".join(as_bytes(entity.values[name]) for name in names if name in entity.values)
+
+
+def requeued(entity: Entity, requeue: Requeue) -> Entity:
+    """Return the row with one more requeue noted; the latest 20 are kept."""
+    known = (*from_entity(entity).requeues, requeue)[-_MAX_REQUEUES:]
+    written = [{"at": each.at.isoformat(), "by": each.by, "mended": each.mended} for each in known]
+    return replace(entity, values={**entity.values, "requeues": json.dumps(written)})
+
+
+def place_of(id: str) -> str | None:  # noqa: A002 - it is called so on the wire
+    """Return the PartitionKey of the dead letter of this id; None for what no dead letter is called."""
+    if not _ID.fullmatch(id):
+        return None
+    with contextlib.suppress(OverflowError):
+        return partition_of(_EPOCH + timedelta(microseconds=_LAST - int(id[:18])))
+    return None
+
+
+def partition_of(enqueued_at: datetime) -> str:
+    return f"{enqueued_at:%Y%m}"
+
+
+def rows_between(first: datetime, end: datetime) -> tuple[str, str]:
+    """Return the RowKeys (first, end) of what was enqueued at first <= time < end."""
+    return f"{int(_backwards(end)) + 1:018}", f"{int(_backwards(first)) + 1:018}"
+
+
+def _backwards(moment: datetime) -> str:
+    """Return digits that sort the later of two times first."""
+    return f"{_LAST - (moment - _EPOCH) // timedelta(microseconds=1):018}"
+
+
+def _requeue(written: dict[str, Any]) -> Requeue:
+    return Requeue(datetime.fromisoformat(written["at"]), written["by"], written["mended"])

@@ -12,6 +12,7 @@ A fault of the store ends the batch with TableUnavailable; the trigger delivers 
 """
 
 import asyncio
+import contextlib
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -120,9 +121,14 @@ class Ledger:
             partition = details.detail_partition(event.subscription, rollups.day_of(event))
             return await table.get(partition, details.detail_row(event)) is not None
 
-    def _deadletter(self, dead: Iterable[Entity]) -> list[Awaitable[list[str | None]]]:
+    def _deadletter(self, dead: Iterable[Entity]) -> list[Awaitable[None]]:
         # One by one: each may be close to a transaction's size by itself.
-        return [self._transact(DEADLETTERS, [Upsert(entity)]) for entity in dead]
+        return [self._put_aside(entity) for entity in dead]
+
+    async def _put_aside(self, entity: Entity) -> None:
+        # A redelivery must not take away what the row has come to say since: that it was requeued.
+        with contextlib.suppress(TableConflict):
+            await self._transact(DEADLETTERS, [Insert(entity)])
 
     def _detail(self, counted: Iterable[Counted]) -> list[Awaitable[list[str | None]]]:
         days: dict[tuple[str, date], dict[str, Counted]] = {}
