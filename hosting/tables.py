@@ -30,6 +30,7 @@ from seams.tables import (
     Upsert,
     Value,
     check_operations,
+    part_of,
 )
 
 # Published in "Use the Azurite emulator for local Azure Storage development": the same for everybody, no secret.
@@ -115,7 +116,11 @@ class AzureTable:
             return None
 
     async def query(
-        self, partition: str | None = None, first: str = "", end: str | None = None
+        self,
+        partition: str | None = None,
+        first: str = "",
+        end: str | None = None,
+        columns: Sequence[str] | None = None,
     ) -> AsyncIterator[Entity]:
         clauses, parameters = ["RowKey ge @first"], {"first": first}
         if partition is not None:
@@ -124,10 +129,12 @@ class AzureTable:
         if end is not None:
             clauses.append("RowKey lt @end")
             parameters["end"] = end
-        pages = self._client.query_entities(" and ".join(clauses), parameters=parameters).by_page()
+        selected = None if columns is None else ["PartitionKey", "RowKey", *columns]
+        pages = self._client.query_entities(" and ".join(clauses), parameters=parameters, select=selected).by_page()
         while (page := await _answer(anext(pages, None), self._timeout)) is not None:
             async for row in page:
-                yield _to_entity(row)
+                entity = _to_entity(row)
+                yield entity if columns is None else part_of(entity, columns)
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
         check_operations(operations)

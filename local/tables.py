@@ -28,6 +28,7 @@ from seams.tables import (
     Upsert,
     Value,
     check_operations,
+    part_of,
 )
 
 _SCHEMA: Final = """
@@ -115,7 +116,11 @@ class SQLiteTable:
         return found and _to_entity(found)
 
     async def query(
-        self, partition: str | None = None, first: str = "", end: str | None = None
+        self,
+        partition: str | None = None,
+        first: str = "",
+        end: str | None = None,
+        columns: Sequence[str] | None = None,
     ) -> AsyncIterator[Entity]:
         clauses, bounds = "name = ? AND row >= ?", [self._name, first]
         if partition is not None:
@@ -130,7 +135,8 @@ class SQLiteTable:
         while True:
             page = await self._tables.run(_fetch(sql, (*bounds, *last)))
             for found in page:
-                yield _to_entity(found)
+                entity = _to_entity(found)
+                yield entity if columns is None else part_of(entity, columns)
             if len(page) < _PAGE:
                 return
             last = page[-1][:2]

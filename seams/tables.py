@@ -50,6 +50,13 @@ class Entity:
     etag: str | None = None
 
 
+def part_of(entity: Entity, columns: Sequence[str]) -> Entity:
+    """Return the row as a query of these columns yields it."""
+    return Entity(
+        entity.partition, entity.row, {name: entity.values[name] for name in columns if name in entity.values}
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Insert:
     """Create a row; TableConflict where it exists."""
@@ -88,8 +95,17 @@ class Table(Protocol):
         """Return the row, or None where there is none. Raises TableUnavailable."""
         ...
 
-    def query(self, partition: str | None = None, first: str = "", end: str | None = None) -> AsyncIterator[Entity]:
-        """Yield rows with first <= RowKey < end, in RowKey order inside a partition; of all where it is None."""
+    def query(
+        self,
+        partition: str | None = None,
+        first: str = "",
+        end: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> AsyncIterator[Entity]:
+        """Yield rows with first <= RowKey < end, in RowKey order inside a partition; of all where it is None.
+
+        With `columns` no others are read, and the rows have no ETag: what was read in part cannot be put back.
+        """
         ...
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:

@@ -90,8 +90,14 @@ class FaultyTable:
         self._fail(0.02)
         return await self._table.get(partition, row)
 
-    def query(self, partition: str | None = None, first: str = "", end: str | None = None) -> AsyncIterator[Entity]:
-        return self._table.query(partition, first, end)
+    def query(
+        self,
+        partition: str | None = None,
+        first: str = "",
+        end: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> AsyncIterator[Entity]:
+        return self._table.query(partition, first, end, columns)
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
         if self._dice.random() < 0.05:

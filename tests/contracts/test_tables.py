@@ -256,6 +256,19 @@ async def test_queries(table: Table) -> None:
     assert [(e.partition, e.row) async for e in table.query(None, "c")] == [("p", "c"), ("p|q", "c"), ("q", "c")]
 
 
+async def test_query_of_some_columns(table: Table) -> None:
+    """Only the named columns are read, those that a row lacks are left out, and what was read in part has no ETag."""
+    rows = [Entity("p", "a", {"one": 1, "two": 2, "large": b"x" * 60_000}), Entity("p", "b", {"two": 2})]
+    await table.transact([Insert(row) for row in rows])
+
+    some = [entity async for entity in table.query("p", columns=["one", "two", "three"])]
+    none = [entity async for entity in table.query("p", columns=[])]
+
+    assert [dict(entity.values) for entity in some] == [{"one": 1, "two": 2}, {"two": 2}]
+    assert [(entity.row, dict(entity.values)) for entity in none] == [("a", {}), ("b", {})]
+    assert [entity.etag for entity in (*some, *none)] == [None] * 4
+
+
 async def test_query_over_many_pages(table: Table) -> None:
     """More rows than a page (1,000 on Azure) come complete and in order."""
     expected = [f"{n:05}" for n in range(1100)]

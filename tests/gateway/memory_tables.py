@@ -13,6 +13,7 @@ from seams.tables import (
     Upsert,
     check_key,
     check_operations,
+    part_of,
 )
 
 type Rows = dict[tuple[str, str, str], Entity]
@@ -57,13 +58,17 @@ class MemoryTable(Table):
         return found
 
     async def query(
-        self, partition: str | None = None, first: str = "", end: str | None = None
+        self,
+        partition: str | None = None,
+        first: str = "",
+        end: str | None = None,
+        columns: Sequence[str] | None = None,
     ) -> AsyncIterator[Entity]:
         self._tables.calls += 1
         await self._tables.before()
         for (name, part, row), entity in sorted(self._tables.rows.items(), key=lambda item: item[0]):
             if name == self._name and partition in (None, part) and first <= row and (end is None or row < end):
-                yield entity
+                yield entity if columns is None else part_of(entity, columns)
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
         check_operations(operations)

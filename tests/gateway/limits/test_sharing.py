@@ -103,9 +103,15 @@ class StoppableTable:
         await self.owner.pass_on()
         return await self.table.get(partition, row)
 
-    async def query(self, partition: str | None = None, first: str = "", end: str | None = None) -> AsyncIterator[Any]:
+    async def query(
+        self,
+        partition: str | None = None,
+        first: str = "",
+        end: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> AsyncIterator[Any]:
         await self.owner.pass_on()
-        async for entity in self.table.query(partition, first, end):
+        async for entity in self.table.query(partition, first, end, columns):
             yield entity
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
