@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -11,6 +12,18 @@ from gateway.errors import BodyTimeout, BodyTooLarge, CallerLeft, InvalidRequest
 type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 INCLUDE_USAGE = b',"stream_options":{"include_usage":true}}'
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRules:
+    """`limit` is a body's most bytes, `timeout` the seconds for all of it to arrive.
+
+    `spool` is what uploads under way may keep on the disk, in bytes, all together.
+    """
+
+    limit: int
+    timeout: float
+    spool: int = 0
 
 
 class Peek(msgspec.Struct):
@@ -48,13 +61,13 @@ _peek = msgspec.json.Decoder(Peek).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-async def read_body(receive: Receive, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109 - seconds for all messages
-    """Return the body. Raises BodyTooLarge past `limit` bytes, BodyTimeout past `timeout` seconds, CallerLeft."""
+async def read_body(receive: Receive, rules: BodyRules) -> bytes:
+    """Return the body. Raises BodyTooLarge, BodyTimeout and CallerLeft."""
     try:
-        async with asyncio.timeout(timeout):
-            return await _read(receive, limit)
+        async with asyncio.timeout(rules.timeout):
+            return await _read(receive, rules.limit)
     except TimeoutError as error:
-        raise BodyTimeout(f"The request body did not arrive within {timeout:g} seconds.") from error
+        raise too_slow(rules.timeout) from error
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
@@ -75,6 +88,10 @@ async def _read(receive: Receive, limit: int) -> bytes:
 
 def too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is over the limit of {limit} bytes.")
+
+
+def too_slow(seconds: float) -> BodyTimeout:
+    return BodyTimeout(f"The request body did not arrive within {seconds:g} seconds.")
 
 
 def peek(body: bytes) -> Peek:

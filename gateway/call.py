@@ -12,6 +12,7 @@ from gateway.identity.callers import Caller
 from gateway.operations import Target
 from gateway.routing.home import Home
 from gateway.streaming import StreamReader
+from gateway.uploads import Upload
 from gateway.usage import UsageEvent
 
 
@@ -33,6 +34,7 @@ class Call:
 
     `tried` grows with each attempt and `results` with what became of it. `broken` has the numbers, from 1, of those
     that failed after their backend had begun to answer; `answering` says that the caller has the head of its answer.
+    `upload` is set where the body is no JSON; `body` is empty then.
     `prompt` is the same for calls whose prompts begin alike, see `routing.choice`; `stored` is set where the call is
     about a response that a backend keeps. `limit_headers` is None where the subscription has no limits. `error` is what
     the gateway answered with where it answered itself; `caching` is None where the cache is off for the call; `trace`
@@ -51,6 +53,7 @@ class Call:
     peek: Peek
     hide_usage: bool
     started: float
+    upload: Upload | None = None
     prompt: bytes = b""
     stored: Home | None = None
     labels: dict[str, str] = field(default_factory=dict)

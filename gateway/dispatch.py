@@ -18,13 +18,12 @@ from gateway.attempt import Attempt, AttemptFailed, Kind
 from gateway.bodies import NOT_JSON, with_model
 from gateway.call import Call
 from gateway.catalog import ApiKey, CallerToken, Member
-from gateway.errors import NoBackend, UpstreamGarbage
-from gateway.forms import with_form_model
+from gateway.errors import NoBackend, UploadInterrupted, UpstreamGarbage
 from gateway.observer import UNOBSERVED, Observer
 from gateway.routing.cooldown import cooldown
 from gateway.routing.pool import Pool
 from gateway.routing.shared_cooldowns import SharedCooldowns
-from gateway.upstream import Answer, Request, Upstream, UpstreamError, UpstreamNonsense
+from gateway.upstream import Answer, Body, Request, Upstream, UpstreamError, UpstreamNonsense
 from seams.clock import Clock
 from seams.tokens import TokenSource, TokenUnavailable
 
@@ -119,6 +118,7 @@ class Dispatcher:
                 logger.warning("%s attempt %d at %s: %s", call.id, len(call.tried), member.backend.name, failure)
                 if failure.answered:
                     call.broken.append(len(call.tried))
+                _check_repeatable(call, failure)
             except BaseException:
                 self._pool.released(member)
                 self._pool.undecided(member, call.attempt_began)
@@ -179,14 +179,9 @@ class Dispatcher:
     async def _request(self, call: Call, member: Member) -> Request:
         path = call.target.upstream.format(member.deployment)
         url = f"{member.backend.endpoint}{path}?{call.query}" if call.query else f"{member.backend.endpoint}{path}"
-        body = call.body
-        if call.target.deployment is None and call.peek.model not in {None, member.deployment}:
-            content_type = call.headers.get("content-type", "")
-            body = (
-                with_model(body, member.deployment)
-                if content_type == "application/json"
-                else with_form_model(content_type, body, member.deployment)
-            )
+        body: bytes | Body = call.body if call.upload is None else call.upload.to(member.deployment)
+        if call.body and call.target.deployment is None and call.peek.model not in {None, member.deployment}:
+            body = with_model(call.body, member.deployment)
         name, value = await self._credential(call, member)
         return Request(call.method, url, {**call.headers, name: value}, body)
 
@@ -282,6 +277,14 @@ class Dispatcher:
             throttled=throttled,
             retry_after=wait,
         )
+
+
+def _check_repeatable(call: Call, failure: AttemptFailed) -> None:
+    if call.upload is not None and not call.upload.repeatable:
+        raise UploadInterrupted(
+            "The backend failed when a part of the upload had gone to it, and there was no room to keep that for "
+            f"another one: send it again. The backend said: {failure.message}. Request id: {call.id}."
+        ) from failure
 
 
 async def _whole(answer: Answer) -> bytes:

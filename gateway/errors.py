@@ -212,6 +212,13 @@ class UpstreamGarbage(GatewayError):
     status, type, code = 502, "server_error", "bad_gateway"
 
 
+class UploadInterrupted(GatewayError):
+    status, code = 503, "upload_interrupted"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers=retry_headers(1.0))
+
+
 class NoBackend(GatewayError):
     """`retry_after` is when the first backend is expected back, in seconds from now."""
 

@@ -3,11 +3,11 @@
 import re
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from gateway import operations
-from gateway.bodies import Peek, Receive, peek, read_body, too_large, with_usage
+from gateway.bodies import BodyRules, Peek, Receive, peek, read_body, too_large, with_usage
 from gateway.call import Call
 from gateway.catalog import Catalog, Deployment, Subscription
 from gateway.errors import (
@@ -20,12 +20,13 @@ from gateway.errors import (
     ResponseNotFound,
     TokenNeeded,
 )
-from gateway.forms import form_model
+from gateway.forms import FormReader
 from gateway.identity.callers import Caller
 from gateway.operations import Target
 from gateway.routing.affinity import Affinity
 from gateway.routing.home import Home
 from gateway.routing.resources import resources_in
+from gateway.uploads import Upload, UploadSpace
 from seams.clock import Clock
 
 SENT_UPSTREAM = frozenset(
@@ -46,7 +47,7 @@ QUERY_CHARACTERS = "!$%&'()*+,/:;=?@[]"
 
 FORM = "multipart/form-data"
 NOT_JSON = ("multipart/", "audio/", "image/", "application/octet-stream")
-"""Content types that pass untouched; anything else is taken for JSON, as curl's default type with a JSON body is."""
+"""Content types of uploads, which pass untouched; any other is taken for JSON, as curl's default type is."""
 
 
 CACHEABLE_BYTES = 4096
@@ -59,19 +60,24 @@ WORKLOAD = re.compile(rb"[\w .:/@-]{1,64}", re.ASCII)
 
 @dataclass(slots=True)
 class _Head:
-    """A request's headers, sorted: `upstream` goes to the backend, the rest is for the gateway."""
+    """A request's headers, sorted: `upstream` goes to the backend, the rest is for the gateway; `length` in bytes."""
 
     upstream: dict[str, str]
     backend: str = ""
     workload: str = ""
+    length: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BodyRules:
-    """`limit` in bytes, `timeout` in seconds."""
+class _Asked(NamedTuple):
+    """A request whose body has been looked into."""
 
-    limit: int
-    timeout: float
+    id: str
+    caller: Caller
+    target: Target
+    scope: MutableMapping[str, Any]
+    head: _Head
+    peek: Peek
+    started: float
 
 
 class Intake:
@@ -80,50 +86,69 @@ class Intake:
         self._affinity = affinity
         self._clock = clock
         self._rules = rules
+        self._space = UploadSpace(rules.spool)
 
     async def call(
         self, call_id: str, caller: Caller, target: Target, scope: MutableMapping[str, Any], receive: Receive
     ) -> Call:
-        """Return the call, its body received. Raises the GatewayErrors of a request that cannot be sent on."""
+        """Return the call, its body received, or of an upload its beginning.
+
+        Raises CallerLeft, and the GatewayErrors of a request that cannot be sent on.
+        """
         started = self._clock.monotonic()
         method: str = scope["method"]
         _check_method(method, target)
-        subscription = caller.entitlement()
+        caller.entitlement()
         head = self._head(scope)
-        headers = head.upstream
-        body = await read_body(receive, self._rules.limit, self._rules.timeout)
-        content_type = headers.get("content-type", "")
-        json = not content_type.lower().startswith(NOT_JSON)
-        if json:
+        if _is_json(target, head):
+            body = await read_body(receive, self._rules)
             asked = peek(body) if body or _needs_body(target) else Peek()
-        else:
-            asked = Peek(model=form_model(content_type, body)) if content_type.lower().startswith(FORM) else Peek()
+            if body:
+                head.upstream["content-type"] = "application/json"
+            return await self._call(_Asked(call_id, caller, target, scope, head, asked, started), body, None)
+        upload = self._upload(target, head, receive)
+        try:
+            await upload.look_ahead()
+            asked = Peek(model=upload.model)
+            return await self._call(_Asked(call_id, caller, target, scope, head, asked, started), b"", upload)
+        except BaseException:
+            upload.close()
+            raise
+
+    def _upload(self, target: Target, head: _Head, receive: Receive) -> Upload:
+        content_type = head.upstream["content-type"]
+        by_form = target.deployment is None and content_type.lower().startswith(FORM)
+        form = FormReader(content_type) if by_form else None
+        return Upload(receive, self._rules, self._space, length=head.length, form=form)
+
+    async def _call(self, request: _Asked, body: bytes, upload: Upload | None) -> Call:
+        target, head, asked, caller = request.target, request.head, request.peek, request.caller
+        subscription = caller.entitlement()
         stored = await self._stored(target, subscription)
         deployment = self._deployment(target, asked, subscription) if stored is None else self._kept_at(stored)
         deployment = await self._at_home(deployment, target, asked, body, subscription)
         deployment = _in_reach(_at_backend(deployment, head.backend, subscription), caller)
-        query = quote(scope["query_string"], safe=QUERY_CHARACTERS)
+        query = quote(request.scope["query_string"], safe=QUERY_CHARACTERS)
         hide_usage = _must_ask_for_usage(target, asked, query)
         if hide_usage:
             body = with_usage(body, asked.stream_options)
-        if json and body:
-            headers["content-type"] = "application/json"
         return Call(
-            id=call_id,
+            id=request.id,
             caller=caller,
             subscription=subscription,
             target=target,
             deployment=deployment,
-            method=method,
+            method=request.scope["method"],
             query=query,
-            headers=headers,
+            headers=head.upstream,
             body=body,
+            upload=upload,
             peek=asked,
             hide_usage=hide_usage,
             prompt=_beginning(subscription, asked, body),
             stored=stored,
             labels={"workload": head.workload} if head.workload else {},
-            started=started,
+            started=request.started,
         )
 
     def _head(self, scope: MutableMapping[str, Any]) -> _Head:
@@ -131,8 +156,10 @@ class Intake:
         for name, value in scope["headers"]:
             if name in SENT_UPSTREAM:
                 head.upstream[name.decode()] = value.decode("latin-1")
-            elif name == b"content-length" and value.isdigit() and int(value[:19]) > self._rules.limit:
-                raise too_large(self._rules.limit)
+            elif name == b"content-length" and value.isdigit():
+                head.length = int(value[:19])
+                if head.length > self._rules.limit:
+                    raise too_large(self._rules.limit)
             elif name == b"content-encoding" and value.lower() != b"identity":
                 raise EncodingNotSupported("A compressed request body is not taken; send it as it is.")
             elif name == b"x-gateway-backend":
@@ -214,6 +241,12 @@ def _in_reach(deployment: Deployment, caller: Caller) -> Deployment:
             "subscription's, alone."
         )
     return reached
+
+
+def _is_json(target: Target, head: _Head) -> bool:
+    return target.operation in operations.TAKES_JSON or not head.upstream.get("content-type", "").lower().startswith(
+        NOT_JSON
+    )
 
 
 def _check_method(method: str, target: Target) -> None:

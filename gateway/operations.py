@@ -32,6 +32,9 @@ STORED: Final = "responses/"
 METERED: Final = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
 """Operations whose JSON answers carry usage."""
 
+TAKES_JSON: Final = METERED | {"audio/speech", "images/generations"}
+"""Operations whose request is JSON whatever its content type says: what it says is counted and checked."""
+
 LONGEST_PATH: Final = 1024
 """Bytes; what a path asks for is remembered, and callers choose their paths."""
 
@@ -75,7 +78,7 @@ def _target(path: str) -> Target:
 def _known(operation: str) -> str:
     # Azure's routes do not heed case: Chat/Completions is answered, and must be metered like chat/completions.
     lower = operation.lower()
-    return lower if lower in METERED else operation
+    return lower if lower in TAKES_JSON else operation
 
 
 def _not_found(path: str) -> OperationNotFound:

@@ -96,7 +96,7 @@ class Gateway:
         outcome: Outcome | None = None
         self._observer.call_started(call)
         try:
-            async with DepartureWatch(receive) as watch:
+            async with DepartureWatch(receive if call.upload is None else call.upload.after_body) as watch:
                 outcome = await self._answer(call, send, watch)
         except CallerLeft:
             outcome = "client_closed"
@@ -120,6 +120,8 @@ class Gateway:
             self._dispatcher.done(call)
             if call.claim is not None:
                 call.claim.release()
+            if call.upload is not None:
+                call.upload.close()
         await self._meter.settle(call, outcome)
         if call.subscription.log_prompts:
             self._log_prompt(call, outcome)

@@ -7,7 +7,7 @@ UpstreamError
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import SimpleNamespace
@@ -38,6 +38,25 @@ class UpstreamNonsense(UpstreamError):
     pass
 
 
+class Body(Protocol):
+    """A request's body that is sent as it comes; each iteration begins at its first byte.
+
+    `length` is None where it is not known. `repeatable`: another iteration may begin. `fault` is what went wrong on the
+    body's own side, if anything did.
+    """
+
+    @property
+    def length(self) -> int | None: ...
+
+    @property
+    def repeatable(self) -> bool: ...
+
+    @property
+    def fault(self) -> Exception | None: ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """`url` is percent-encoded already; `headers` holds a credential and is kept out of every repr."""
@@ -45,7 +64,7 @@ class Request:
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    body: bytes | Body = field(repr=False)
 
 
 class Answer(Protocol):
@@ -70,7 +89,8 @@ class Upstream(Protocol):
     async def send(self, request: Request) -> Answer:
         """Send a request and return its answer's head.
 
-        Time-outs are the caller's, but for the connection's own. Raises UpstreamUnreachable and UpstreamNonsense.
+        Time-outs are the caller's, but for the connection's own. Raises UpstreamUnreachable, UpstreamNonsense, and the
+        fault of a body that is sent as it comes.
         """
         ...
 
@@ -92,7 +112,7 @@ class AiohttpUpstream:
         except UpstreamUnreachable:
             # A kept connection that the backend closed just now says nothing about the backend: the request was not
             # answered, and RFC 9112, 9.3.1 lets it be sent again on a new one.
-            if not attempt.reused:
+            if not attempt.reused or not (isinstance(request.body, bytes) or request.body.repeatable):
                 raise
         return await _send(session, request, attempt)
 
@@ -117,12 +137,15 @@ class AiohttpUpstream:
 
 
 async def _send(session: aiohttp.ClientSession, request: Request, attempt: SimpleNamespace) -> Answer:
+    body, headers = request.body, request.headers
+    if not isinstance(body, bytes) and body.length is not None:
+        headers = {**headers, "content-length": str(body.length)}
     try:
         answer = await session.request(
             request.method,
             _url(request.url) if len(request.url) <= LONGEST_KEPT_URL else URL(request.url, encoded=True),
-            data=request.body or None,
-            headers=request.headers,
+            data=body or None,
+            headers=headers,
             allow_redirects=False,
             trace_request_ctx=attempt,
         )
@@ -132,6 +155,8 @@ async def _send(session: aiohttp.ClientSession, request: Request, attempt: Simpl
         raise UpstreamUnreachable("the connection was closed before an answer") from error
     except (aiohttp.ClientError, OSError) as error:
         attempt.reused = False
+        if not isinstance(body, bytes) and body.fault is not None:
+            raise body.fault from error
         raise UpstreamUnreachable(f"no connection: {type(error).__name__}") from error
     return _AiohttpAnswer(answer)
 

@@ -17,6 +17,8 @@ from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.statements import Statements
+from enrichment.enricher import Enricher, EnricherRules
+from gateway.bodies import BodyRules
 from gateway.cache.cache import Cache
 from gateway.cache.embeddings import Embeddings
 from gateway.cache.kept_rows import KeptRows
@@ -26,7 +28,7 @@ from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.identity.callers import Callers
 from gateway.identity.entra import EntraRules, EntraTokens
 from gateway.identity.key_ring import KeyRing
-from gateway.intake import BodyRules, Intake
+from gateway.intake import Intake
 from gateway.limits.limiter import Limiter
 from gateway.limits.sharing import Sharing
 from gateway.metering import Meter
@@ -45,6 +47,7 @@ from gateway.subscriptions.register import SubscriptionRegister
 from gateway.subscriptions.store import SubscriptionStore
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
+from hosting.call_costs import CallCosts
 from hosting.charges import RollupCharges, StatementPricing
 from hosting.events import EventHubStream
 from hosting.identity import EntraTokenSource, credential
@@ -83,6 +86,7 @@ class Services:
     register: SubscriptionRegister
     gateway: Gateway
     models: Models
+    enricher: Enricher
     ledger: Ledger
     statements: Statements
     counter: TokenCounter
@@ -147,6 +151,10 @@ class _Builder:
             register=SubscriptionRegister(catalog, store, directory, self._clock, os.urandom),
             gateway=gateway,
             models=Models(gateway=gateway),
+            enricher=Enricher(
+                EnricherRules(deployment=settings.enrichment_deployment),
+                CallCosts(StatementPricing(prices), catalog, self._clock),
+            ),
             ledger=Ledger(seams.tables, prices, stream.incarnation, detail_rows=settings.detail_rows),
             statements=Statements(seams.tables, prices),
             counter=counter,
@@ -225,7 +233,7 @@ class _Builder:
         self._closing.push_async_callback(meter.close)
         self._closing.push_async_callback(cache.close)
         self._closing.push_async_callback(prompt_log.close)
-        bodies = BodyRules(settings.max_body_bytes, settings.body_timeout_seconds)
+        bodies = BodyRules(settings.max_body_bytes, settings.body_timeout_seconds, settings.upload_spool_bytes)
         return Gateway(
             catalog,
             callers,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEMO_CATALOG = Path(__file__).parent.parent / "local" / "demo" / "catalog.toml"
@@ -60,6 +60,9 @@ class Settings(BaseSettings):
 
     max_body_bytes: PositiveInt = Field(
         default=100 * 1024 * 1024, description="Larger request bodies are refused: 413."
+    )
+    upload_spool_bytes: NonNegativeInt = Field(
+        default=256 * 1024 * 1024, description="What uploads under way may keep on the disk, all together."
     )
     body_timeout_seconds: Seconds = Field(default=60.0, description="For a whole request body to arrive.")
     max_attempts: PositiveInt = Field(default=5, description="Upstream attempts per request, each at another backend.")

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Final, Literal, Self
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from starlette.types import Message
 
-from gateway.bodies import read_body
+from gateway.bodies import BodyRules, read_body
 from gateway.catalog import Subscription
 from gateway.errors import CallerLeft, Forbidden, GatewayError, InvalidRequest, SubscriptionInvalid
 from gateway.identity.callers import Caller
@@ -19,8 +21,7 @@ from gateway.subscriptions.entitlement import NAME, Entitlement, Name, problem
 from gateway.subscriptions.register import Keyed, SubscriptionRegister, version_of
 from gateway.subscriptions.store import StoredSubscription
 
-MAX_BODY_BYTES: Final = 64 * 1024
-BODY_SECONDS: Final = 30.0
+BODY: Final = BodyRules(limit=64 * 1024, timeout=30.0)
 NEVER_KEPT: Final = "no-store"
 
 _EXAMPLE: Final[dict[str, Any]] = {
@@ -30,6 +31,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "limits": {"requests_per_minute": 600, "tokens_per_minute": 120000, "concurrent": 50},
     "budget": {"amount": "500.00", "currency": "USD", "per": "month", "hard": True},
 }
+_CHANGE: Final[dict[str, Any]] = {"limits": {"requests_per_minute": 900}, "quota": None}
 
 
 class NewSubscription(Entitlement):
@@ -96,7 +98,7 @@ class BoundedRoute(APIRoute):
 
         async def bounded(request: Request) -> Response:
             try:
-                body = await read_body(request.receive, MAX_BODY_BYTES, BODY_SECONDS)
+                body = await read_body(request.receive, BODY)
             except CallerLeft:
                 return Response(status_code=499)  # nobody reads it
 
@@ -118,6 +120,14 @@ def _refusal(error: RequestValidationError) -> GatewayError:
         return InvalidRequest("The body is not JSON.")
     problems = [problem("", {**each, "loc": each["loc"][1:]}) for each in details]
     return SubscriptionInvalid("; ".join(problems), param=".".join(map(str, details[0]["loc"][1:])) or None)
+
+
+class _MergePatch:
+    """Describes a JSON merge patch (RFC 7396) by the fields that it may change; none of them is required."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(_: CoreSchema, described: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return described(Entitlement.__pydantic_core_schema__)
 
 
 type CallerOf = Callable[..., Awaitable[Caller]]
@@ -211,7 +221,7 @@ def _add_changing(routes: APIRouter, register: SubscriptionRegister, actor_of: C
     )
     async def change_subscription(
         name: OneName,
-        patch: Annotated[dict[str, Any], Body(examples=[{"limits": {"requests_per_minute": 900}, "quota": None}])],
+        patch: Annotated[dict[str, Any], _MergePatch(), Body(examples=[_CHANGE])],
         actor: Actor,
         response: Response,
         if_match: IfMatch = None,

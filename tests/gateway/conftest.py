@@ -15,13 +15,14 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 from chargeback.prices import Prices
 from gateway import usage
 from gateway.answers import split_version
+from gateway.bodies import BodyRules
 from gateway.cache.cache import Cache
 from gateway.cache.embeddings import Embeddings
 from gateway.cache.kept_rows import KeptRows
 from gateway.catalog_file import load_catalog
 from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.identity.callers import Callers
-from gateway.intake import BodyRules, Intake
+from gateway.intake import Intake
 from gateway.limits.limiter import Limiter
 from gateway.limits.sharing import Sharing
 from gateway.metering import Meter
@@ -149,6 +150,7 @@ async def run_gateway(
     catalog: dict[str, Any] | None = None,
     timeouts: Timeouts | None = None,
     body_limit: int = 1_000_000,
+    spool: int = 10_000_000,
     random: bool = False,
     tables: Tables | None = None,
     sharing: Sharing | None = None,
@@ -184,7 +186,7 @@ async def run_gateway(
     gateway = Gateway(
         parsed,
         Callers(CatalogDirectory(parsed)),
-        intake=Intake(parsed, affinity, clock, BodyRules(body_limit, timeouts.body)),
+        intake=Intake(parsed, affinity, clock, BodyRules(body_limit, timeouts.body, spool)),
         dispatcher=dispatcher,
         relay=Relay(StreamRules(timeouts.idle, timeouts.heartbeat), affinity.learn),
         meter=meter,

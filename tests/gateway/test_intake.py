@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.bodies import BodyRules
 from gateway.call import Call
 from gateway.catalog import Catalog
 from gateway.catalog_file import load_catalog
@@ -23,7 +24,7 @@ from gateway.errors import (
     OperationNotFound,
 )
 from gateway.identity.callers import Caller
-from gateway.intake import BodyRules, Intake
+from gateway.intake import Intake
 from gateway.operations import target
 from gateway.routing.affinity import Affinity
 from seams.clock import SystemClock
@@ -214,8 +215,18 @@ async def test_bodies_that_are_not_json_pass(content_type: bytes) -> None:
     """A body of another kind is not looked into, and keeps its type."""
     path = "/deployments/gpt-4o/audio/transcriptions"
     made = await call(b"\x00\xff", path, headers={b"content-type": content_type})
-    assert made.body == b"\x00\xff"
+    assert made.upload is not None
+    assert b"".join([piece async for piece in made.upload.to("other")]) == b"\x00\xff"
+    made.upload.close()
     assert made.headers["content-type"] == content_type.decode()
+
+
+@pytest.mark.parametrize("path", [V1, "/v1/Audio/Speech"])
+async def test_json_is_json_by_its_operation(path: str) -> None:
+    """What is counted and checked by its JSON is read as such, whatever its content type says."""
+    made = await call(b'{"model": "gpt-4o"}', path, headers={b"content-type": b"audio/wav"})
+    assert made.upload is None
+    assert made.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
