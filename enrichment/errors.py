@@ -2,12 +2,14 @@
 
     EnrichmentError
     |- InvalidBody      400, 422   not JSON, or not what the route takes
+    |- JobsUnavailable  422        `mode: async` where there are no jobs
     |- BodyTimeout      408        the body did not arrive in time
     |- BodyTooLarge     413        over the size limit
     |- NoAnswer         422        the model refused, was filtered or was cut short: the code tells which
     |- GatewayRefused   as it was  the gateway's or a backend's own error, passed on
     |- CallerLeft       499        the connection is gone; nobody reads this
     |- GatewayFailed    502        no answer, or one that is none
+    |- AnswerUnusable   502        a model's answer that is not what was asked for: the code tells how
     `- GatewayTimeout   504        no answer in time
 
 The router turns them into answers itself; `answer` has the signature of an exception handler, too.
@@ -53,6 +55,10 @@ class InvalidBody(EnrichmentError):
             self.status, self.code = 400, "invalid_json"
 
 
+class JobsUnavailable(EnrichmentError):
+    status, type, code = 422, "invalid_request_error", "jobs_unavailable"
+
+
 class BodyTimeout(EnrichmentError):
     status, type, code = 408, "invalid_request_error", "request_timeout"
 
@@ -87,6 +93,12 @@ class CallerLeft(EnrichmentError):
 
 class GatewayFailed(EnrichmentError):
     status, type, code = 502, "server_error", "bad_gateway"
+
+
+class AnswerUnusable(EnrichmentError):
+    """`code` is `not_json` or `wrong_schema`. What the model used is charged all the same."""
+
+    status, type, code = 502, "server_error", "wrong_schema"
 
 
 class GatewayTimeout(EnrichmentError):

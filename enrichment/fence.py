@@ -2,7 +2,9 @@
 
 Invisible characters (zero-width, bidirectional, tags, variation selectors, controls) can carry instructions that no
 human reviewer sees, and lone surrogates cannot be encoded at all. The fence's mark is drawn anew for each request, so
-that no text can close a fence that it has not seen.
+that no text can close a fence that it has not seen. Inside the fence a sign stands in the place of every space and at
+the beginning of every line of data (spotlighting by datamarking: Hines et al., arXiv 2403.14720), so that data is told
+from instructions at every word, and no line of it can pass for the name of an entry.
 """
 
 import unicodedata
@@ -11,6 +13,11 @@ from typing import Final
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs"})
 _KEPT: Final = frozenset("\n\t")
 _VARIATION_SELECTORS: Final = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+
+SIGN: Final = "^"
+"""Costs one token a word; the private-use characters of the paper cost two."""
+OWN_SIGN: Final = "\u02c6"
+"""What a text's own signs become: the same look, another character."""
 
 
 def visible(text: str) -> str:
@@ -28,6 +35,17 @@ def fenced(text: str, mark: str) -> str:
 def unfenced(text: str, mark: str) -> str:
     """Return the text less the fence itself, which a model may repeat in its answer."""
     return text.replace(f"<ticket-{mark}>", "").replace(f"</ticket-{mark}>", "")
+
+
+def datamarked(text: str) -> str:
+    """Return the text with the sign before each line and in the place of each space inside; its own signs change."""
+    own = text.replace(SIGN, OWN_SIGN)
+    return "\n".join(f"{SIGN}{SIGN.join(line.split())}" for line in own.split("\n"))
+
+
+def unmarked(text: str) -> str:
+    """Return what a model wrote with spaces in the place of signs that it copied."""
+    return text.replace(SIGN, " ").replace(OWN_SIGN, SIGN) if SIGN in text or OWN_SIGN in text else text
 
 
 def _shows(character: str) -> bool:

@@ -1,15 +1,19 @@
-"""HTTP routes for tickets: POST /summarize, POST /stream."""
+"""HTTP routes for tickets: POST /summarize, POST /enrich, POST /stream."""
 
+import json
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
-import openai
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
+from enrichment.answers import Enrichment, ErrorBody, Summary
+from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher
+from enrichment.errors import JobsUnavailable
 from enrichment.intake import IntakeRoute, unless_left
-from enrichment.models import ErrorBody, Question, Summary, Ticket
 from enrichment.pieces import PieceResponse
+from enrichment.requests import EnrichRequest, Question
+from enrichment.ticket import Ticket
 
 type Responses = dict[int | str, dict[str, Any]]
 
@@ -38,6 +42,14 @@ _STREAM_ERRORS: Final[Responses] = {
     for status, reason in _REASONS.items()
 }
 
+_ACCEPTED: Final[Responses] = {
+    202: {
+        "description": "A job was made of it: mode `async`, or `auto` and 25 seconds have passed. Ask at `Location`, "
+        "after `Retry-After`.",
+    }
+}
+RETRY_SECONDS: Final = "5"
+
 _STREAM: Final[Responses] = {
     200: {
         "description": "Events whose `data` are pieces of the answer's text in order; the last `data` is `[DONE]`. "
@@ -52,25 +64,64 @@ _STREAM: Final[Responses] = {
 }
 
 
-def router(models_of: Callable[..., Any], deployment: str) -> APIRouter:
-    """Return the routes. `models_of` is a dependency that yields an openai client bound to the caller.
+class Jobs(Protocol):
+    async def submit(self, caller: TicketCaller, request: EnrichRequest, done: Enrichment | None) -> str:
+        """Make a job of a request and return its id; tasks that succeeded in `done` are not done again."""
+        ...
 
-    It raises its own error for a caller it does not know. `deployment` is the one that is asked.
+
+def router(caller_of: Callable[..., Any], enricher: Enricher, jobs: Jobs | None = None) -> APIRouter:
+    """Return the routes. `caller_of` is a dependency that yields the request's TicketCaller.
+
+    It raises its own error for a caller it does not know. Without `jobs` everything is answered at once.
     """
-    type Models = Annotated[openai.AsyncOpenAI, Depends(models_of)]
-    enricher = Enricher(deployment)
     routes = APIRouter(route_class=IntakeRoute, tags=["tickets"])
+    _add_summarize(routes, caller_of, enricher)
+    _add_enrich(routes, caller_of, enricher, jobs)
+    _add_stream(routes, caller_of, enricher)
+    return routes
+
+
+def _add_summarize(routes: APIRouter, caller_of: Callable[..., Any], enricher: Enricher) -> None:
+    type Caller = Annotated[TicketCaller, Depends(caller_of)]
 
     @routes.post(
         "/summarize",
         operation_id="summarize-ticket",
         summary="Summarise a ticket in one paragraph",
-        response_model_exclude_none=True,
         responses=_ERRORS,
     )
-    async def summarize(ticket: Ticket, models: Models, request: Request) -> Summary:
+    async def summarize(ticket: Ticket, caller: Caller, request: Request) -> Summary:
         """Asks a model through the gateway, charged to the caller's subscription. Text in a ticket is only data."""
-        return await unless_left(request, enricher.summarize(models, ticket))
+        return await unless_left(request, enricher.summarize(caller, ticket))
+
+
+def _add_enrich(routes: APIRouter, caller_of: Callable[..., Any], enricher: Enricher, jobs: Jobs | None) -> None:
+    type Caller = Annotated[TicketCaller, Depends(caller_of)]
+
+    @routes.post(
+        "/enrich",
+        operation_id="enrich-ticket",
+        summary="Classify, summarise and otherwise enrich a ticket",
+        responses=_ERRORS | _ACCEPTED,
+        response_model=Enrichment,
+    )
+    async def enrich(asked: EnrichRequest, caller: Caller, request: Request) -> Enrichment | Response:
+        """Runs the tasks at once. A failed task is an error in its own outcome; the others are answered all the same.
+
+        Each model call is charged to the caller's subscription.
+        """
+        if asked.mode == "async":
+            return await _accepted(jobs, caller, asked, None)
+        answer = await unless_left(request, enricher.enrich(caller, asked))
+        late = any(outcome.error and outcome.error.code == "timeout" for outcome in answer.tasks)
+        if asked.mode == "auto" and late and jobs is not None:
+            return await _accepted(jobs, caller, asked, answer)
+        return answer
+
+
+def _add_stream(routes: APIRouter, caller_of: Callable[..., Any], enricher: Enricher) -> None:
+    type Caller = Annotated[TicketCaller, Depends(caller_of)]
 
     @routes.post(
         "/stream",
@@ -80,9 +131,15 @@ def router(models_of: Callable[..., Any], deployment: str) -> APIRouter:
         status_code=200,
         responses=_STREAM_ERRORS | _STREAM,
     )
-    async def stream(question: Question, models: Models, request: Request) -> PieceResponse:
+    async def stream(question: Question, caller: Caller, request: Request) -> PieceResponse:
         """Server-sent events, each a piece of the answer as the model writes it, charged as any other call."""
-        answer = await unless_left(request, enricher.answer(models, question))
+        answer = await unless_left(request, enricher.answer(caller, question))
         return PieceResponse(answer.pieces(), answer.request_id)
 
-    return routes
+
+async def _accepted(jobs: Jobs | None, caller: TicketCaller, asked: EnrichRequest, done: Enrichment | None) -> Response:
+    if jobs is None:
+        raise JobsUnavailable("This gateway runs no jobs: ask with mode sync or auto.", param="mode")
+    job = await jobs.submit(caller, asked, done)
+    body = json.dumps({"id": job, "status": "queued"})
+    return Response(body, 202, {"location": f"/jobs/{job}", "retry-after": RETRY_SECONDS}, "application/json")

@@ -6,13 +6,13 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
-import openai
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from chargeback import routes as chargeback
 from enrichment import routes as enrichment
+from enrichment.caller import TicketCaller
 from gateway import operations
 from gateway.description import described_paths
 from gateway.identity.callers import Caller
@@ -103,16 +103,16 @@ def create_app(services: Services) -> TollgateApp:
     async def caller_of(request: Request) -> Caller:
         return await services.callers.identify(request.scope["headers"])
 
-    async def models_of(request: Request) -> AsyncIterator[openai.AsyncOpenAI]:
+    async def ticket_caller(request: Request) -> AsyncIterator[TicketCaller]:
         caller = await caller_of(request)
-        caller.entitlement()
+        subscription = caller.entitlement()
         async with services.models.for_caller(caller) as models:
-            yield models
+            yield TicketCaller(subscription.name, models, placeholders=subscription.hide_personal_data)
 
     app.include_router(probes.router(services.monitoring.readiness, services.monitoring.scrape, caller_of))
     app.include_router(management.router(services.register, caller_of))
     app.include_router(chargeback.router(services.statements, caller_of))
-    app.include_router(enrichment.router(models_of, services.settings.enrichment_deployment))
+    app.include_router(enrichment.router(ticket_caller, services.enricher))
     reference.mount(app)
     _add_home(app)
     add_error_handlers(app)

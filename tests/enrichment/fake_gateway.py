@@ -4,9 +4,12 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
+
+from enrichment.calls import ModelCall
 
 type Reply = Callable[[Receive, Send], Awaitable[None]]
 
@@ -35,6 +38,15 @@ class FakeGateway:
             await self.reply(receive, send)
         finally:
             self.ended.set()
+
+
+class PerToken:
+    """A cent for each token, nothing known of what `no-price` used."""
+
+    def cost(self, call: ModelCall) -> Decimal | None:
+        if call.model == "no-price":
+            return None
+        return Decimal("0.01") * call.usage().total_tokens
 
 
 def says(body: object, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Reply:

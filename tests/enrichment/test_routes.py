@@ -8,12 +8,17 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from openapi_spec_validator import validate
 
-from enrichment.enricher import Enricher
+from enrichment.answers import Summary
+from enrichment.caller import TicketCaller
+from enrichment.enricher import Enricher, EnricherRules
 from enrichment.errors import GatewayTimeout
-from enrichment.models import Question, Summary, Ticket
+from enrichment.requests import EnrichRequest, Question
 from enrichment.routes import router
+from enrichment.ticket import Ticket
 from hosting.models import Models
-from tests.enrichment.fake_gateway import FakeGateway, Script
+from tests.enrichment.fake_gateway import FakeGateway, PerToken, Script
+
+ENRICHER = Enricher(EnricherRules(deployment="tickets-model"), PerToken())
 
 
 async def unknown_caller() -> None:
@@ -23,7 +28,7 @@ async def unknown_caller() -> None:
 @pytest.fixture
 def app() -> FastAPI:
     app = FastAPI()
-    app.include_router(router(unknown_caller, "tickets-model"))
+    app.include_router(router(unknown_caller, ENRICHER))
     return app
 
 
@@ -34,10 +39,15 @@ def test_the_description(app: FastAPI) -> None:
     operations = {path: item["post"] for path, item in described["paths"].items()}
     assert {path: operation["operationId"] for path, operation in operations.items()} == {
         "/summarize": "summarize-ticket",
+        "/enrich": "enrich-ticket",
         "/stream": "stream-answer",
     }
     for operation in operations.values():
-        errors = {status: answer["content"] for status, answer in operation["responses"].items() if status != "200"}
+        errors = {
+            status: answer["content"]
+            for status, answer in operation["responses"].items()
+            if status not in {"200", "202"}
+        }
         assert errors.keys() == {"400", "401", "403", "404", "408", "413", "422", "429", "502", "503", "504"}
         assert all(list(content) == ["application/json"] for content in errors.values())
     assert list(operations["/stream"]["responses"]["200"]["content"]) == ["text/event-stream"]
@@ -46,7 +56,7 @@ def test_the_description(app: FastAPI) -> None:
 
 def test_examples_are_true() -> None:
     """Each example of a body is one that its model takes."""
-    for model in (Ticket, Question, Summary):
+    for model in (Ticket, Question, Summary, EnrichRequest):
         [example] = model.model_json_schema()["examples"]
         model.model_validate(example)
 
@@ -64,7 +74,7 @@ async def test_a_stream_that_falls_silent(gateway: FakeGateway) -> None:
     gateway.reply = Script([b": nothing yet\n\n"], asyncio.Semaphore(0))
     async with Models(gateway=gateway, timeout_seconds=0.05).for_caller("one") as models:
         with pytest.raises(GatewayTimeout):
-            await Enricher("m").answer(models, Question(input="x"))
+            await ENRICHER.answer(TicketCaller("one", models), Question(input="x"))
 
 
 async def test_a_body_that_is_broken_off(caller: httpx2.AsyncClient, gateway: FakeGateway) -> None:

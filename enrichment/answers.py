@@ -1,0 +1,274 @@
+"""What the ticket routes answer, described for /openapi.json.
+
+Every model has fixed field names; what is not there is left out. None is written in one place alone: a cost that is not
+known.
+"""
+
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
+
+from enrichment.requests import SuggestedField, TaskName
+
+DIGEST: Final = "digest"
+"""The outcome that tells of condensing a long ticket."""
+
+Band = Literal["High", "Medium", "Low"]
+
+
+def absent(value: object) -> bool:
+    """Tell whether a field is left out of an answer."""
+    return value is None or value == ()
+
+
+def optional(description: str | None = None) -> Any:
+    """Return a field that is left out where there is nothing to say."""
+    return Field(default=None, exclude_if=absent, description=description)
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Usage(Answer):
+    """Tokens as the model's backend counted them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+NO_TOKENS: Final = Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
+
+
+class Summary(Answer):
+    """A ticket in one paragraph."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "summary": "The VPN of the Lisbon office has been disconnecting about every five minutes since "
+                    "Monday; restarting the client helps only for a while.",
+                    "model": "gpt-4o-mini-2024-07-18",
+                    "prompt": "paragraph/1",
+                    "usage": {"prompt_tokens": 212, "completion_tokens": 34, "total_tokens": 246},
+                    "request_id": "5f0c1e9ad3b04c6f9d6c1b1f3a0e2c77",
+                }
+            ]
+        }
+    )
+
+    summary: str = Field(description="One short paragraph of plain text.")
+    model: str = Field(description="The model that wrote it.")
+    prompt: str = Field(description="Name and version of the instructions it was given.")
+    usage: Usage | SkipJsonSchema[None] = optional("Left out where the backend gave none.")
+    request_id: str = Field(description="The gateway's id of the model call, as in the ledger.")
+
+
+class Suggestion(Answer):
+    """A value for a field of the ticket."""
+
+    value: str = Field(description="What people see: one of the choices that came with the request.")
+    confidence: float = Field(description="0 to 1; docs/enrichment.md says how it is made.")
+    band: Band
+    evidence: str = Field(description="The words of the ticket that it rests on.")
+    agreement: float | SkipJsonSchema[None] = optional("0 to 1: the share of similar tickets that have this value.")
+    apply: bool = Field(description="Whether it is in the patch.")
+
+
+class Suggestions(Answer):
+    category: Suggestion | SkipJsonSchema[None] = optional()
+    subcategory: Suggestion | SkipJsonSchema[None] = optional()
+    assignment_group: Suggestion | SkipJsonSchema[None] = optional()
+    close_code: Suggestion | SkipJsonSchema[None] = optional()
+    impact: Suggestion | SkipJsonSchema[None] = optional()
+    urgency: Suggestion | SkipJsonSchema[None] = optional()
+    priority: Suggestion | SkipJsonSchema[None] = optional("Computed from impact and urgency, never predicted.")
+    close_notes: Suggestion | SkipJsonSchema[None] = optional()
+
+
+class Patch(Answer):
+    """The body of `PATCH /api/now/table/incident/{sys_id}`: suggestions that apply, as the table holds their values.
+
+    Priority is not in it: ServiceNow computes it from impact and urgency itself.
+    """
+
+    category: str | SkipJsonSchema[None] = optional()
+    subcategory: str | SkipJsonSchema[None] = optional()
+    assignment_group: str | SkipJsonSchema[None] = optional()
+    close_code: str | SkipJsonSchema[None] = optional()
+    impact: str | SkipJsonSchema[None] = optional()
+    urgency: str | SkipJsonSchema[None] = optional()
+    close_notes: str | SkipJsonSchema[None] = optional()
+
+
+class Citation(Answer):
+    """A sentence and the parts of the ticket that it rests on."""
+
+    sentence: str
+    entries: tuple[str, ...] = Field(description="Names of fields, or `work_notes-1` for the oldest note, and so on.")
+
+
+class TicketSummary(Answer):
+    """A ticket in three parts; a part is empty where the ticket says nothing about it."""
+
+    issue: str
+    actions_taken: str
+    resolution: str
+    citations: tuple[Citation, ...]
+
+
+class Sentiment(Answer):
+    """How the caller feels, and where that is going."""
+
+    value: Literal["positive", "neutral", "negative"]
+    trend: Literal["improving", "steady", "worsening", "unknown"]
+    reason: str
+    evidence: str
+    confidence: float
+    band: Band
+
+
+class Entity(Answer):
+    """A thing that the ticket names, in the ticket's own words."""
+
+    kind: str
+    value: str
+    entry: str = Field(description="The part of the ticket that names it.")
+
+
+class NextStep(Answer):
+    step: str
+    reason: str
+    entries: tuple[str, ...] = Field(description="The parts of the ticket that call for it.")
+
+
+class SimilarTicket(Answer):
+    number: str
+    sys_id: str
+    short_description: str
+    close_notes: str
+    score: float = Field(description="0 to 1.")
+
+
+class SimilarTickets(Answer):
+    """Tickets of the history, the most similar first."""
+
+    method: Literal["embeddings", "words"] = Field(description="What the score compares.")
+    tickets: tuple[SimilarTicket, ...]
+
+
+class ResolutionNotes(Answer):
+    text: str
+    citations: tuple[Citation, ...]
+
+
+class KnowledgeArticle(Answer):
+    """A draft; empty parts are for its author to fill."""
+
+    title: str
+    symptoms: str
+    cause: str
+    resolution: str
+    keywords: tuple[str, ...]
+    citations: tuple[Citation, ...]
+
+
+class Reply(Answer):
+    """A draft of what the service desk writes to the caller."""
+
+    text: str
+    language: str
+
+
+class TaskWarning(Answer):
+    """What was dropped or put right in a task's result."""
+
+    code: Literal[
+        "outside_choices",
+        "confidence_clamped",
+        "evidence_not_found",
+        "sentence_not_grounded",
+        "unknown_entry",
+        "not_in_ticket",
+        "no_history",
+        "no_choices",
+        "nothing_said",
+        "compared_by_words",
+        "ticket_shortened",
+    ]
+    message: str
+    field: SuggestedField | SkipJsonSchema[None] = optional()
+
+
+class TaskError(Answer):
+    code: str
+    message: str
+
+
+class TaskOutcome(Answer):
+    """What became of a task. Tokens are counted for failed tasks, too: they are charged."""
+
+    name: Annotated[str, WithJsonSchema({"type": "string", "enum": [*get_args(TaskName), DIGEST]})] = Field(
+        description="`digest` stands for condensing a long ticket."
+    )
+    status: Literal["succeeded", "failed"]
+    error: TaskError | SkipJsonSchema[None] = optional()
+    warnings: tuple[TaskWarning, ...] = Field(default=(), exclude_if=absent)
+    prompt: str | SkipJsonSchema[None] = optional("Name and version of the instructions.")
+    model: str | SkipJsonSchema[None] = optional("The model that answered.")
+    request_ids: tuple[str, ...] = Field(
+        default=(), exclude_if=absent, description="The gateway's ids of the model calls, as in the ledger."
+    )
+    usage: Usage = NO_TOKENS
+
+
+class Findings(Answer):
+    """What tasks found out about a ticket."""
+
+    suggestions: Suggestions = Suggestions()
+    summary: TicketSummary | SkipJsonSchema[None] = optional()
+    sentiment: Sentiment | SkipJsonSchema[None] = optional()
+    entities: tuple[Entity, ...] | SkipJsonSchema[None] = Field(default=None, exclude_if=lambda value: value is None)
+    next_steps: tuple[NextStep, ...] | SkipJsonSchema[None] = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
+    similar: SimilarTickets | SkipJsonSchema[None] = optional()
+    resolution_notes: ResolutionNotes | SkipJsonSchema[None] = optional()
+    knowledge_article: KnowledgeArticle | SkipJsonSchema[None] = optional()
+    reply: Reply | SkipJsonSchema[None] = optional()
+
+
+Cost = Annotated[
+    str | None,
+    WithJsonSchema({"type": ["string", "null"]}),
+    Field(description="US dollars at list prices, a decimal number; null where a price is not known."),
+]
+
+
+class Enrichment(Findings):
+    """What came of a ticket. The result of a task that was not asked for, or failed, is left out."""
+
+    number: str = ""
+    sys_id: str = ""
+    correlation_id: str = ""
+    language: str = Field(description="The ticket's language as far as it can be told, `und` where it cannot.")
+    patch: Patch
+    tasks: tuple[TaskOutcome, ...]
+    usage: Usage = Field(description="All model calls, failed ones included.")
+    cost: Cost
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | SkipJsonSchema[None] = None
+    code: str | SkipJsonSchema[None] = None
+
+
+class ErrorBody(BaseModel):
+    """OpenAI's error shape, which its SDKs understand."""
+
+    error: ErrorDetail

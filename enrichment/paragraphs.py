@@ -1,0 +1,45 @@
+"""POST /summarize: a ticket in one paragraph."""
+
+import asyncio
+import json
+
+import openai
+
+from enrichment.answers import Summary
+from enrichment.calls import Way, answered, content_of, shown
+from enrichment.errors import GatewayFailed, GatewayTimeout, from_sdk
+from enrichment.fence import fenced, unfenced, unmarked, visible
+from enrichment.material import Part
+from enrichment.prompts.paragraph import PARAGRAPH
+
+
+async def paragraph(way: Way, parts: tuple[Part, ...], seconds: float) -> Summary:
+    """Return the ticket in one paragraph. Raises NoAnswer, GatewayRefused, GatewayFailed, GatewayTimeout."""
+    mark = way.mark()
+    try:
+        async with asyncio.timeout(seconds):
+            raw = await way.models.chat.completions.with_raw_response.create(
+                model=way.deployment,
+                messages=[
+                    {"role": "system", "content": PARAGRAPH.filled(mark=mark, hiding=way.hiding_rule)},
+                    {"role": "user", "content": fenced(shown(parts, way.hiding), mark)},
+                ],
+                max_completion_tokens=PARAGRAPH.max_tokens,
+                extra_headers={"x-workload-id": PARAGRAPH.workload},
+            )
+            completion = raw.parse()
+    except TimeoutError as late:
+        raise GatewayTimeout(f"The model did not answer within {seconds:g} s.") from late
+    except openai.APIError as error:
+        raise from_sdk(error) from error
+    except json.JSONDecodeError as garbage:
+        raise GatewayFailed("The model's answer is not JSON.") from garbage
+    call = answered(raw.headers, way.deployment, completion.model, completion.usage)
+    text = way.hiding.restore(unmarked(visible(unfenced(content_of(completion), mark))))
+    return Summary(
+        summary=" ".join(visible(text).split()),
+        model=call.model,
+        prompt=PARAGRAPH.label,
+        usage=call.usage() if completion.usage else None,
+        request_id=call.request_id,
+    )

@@ -1,0 +1,34 @@
+"""From suggestions to the body of a PATCH."""
+
+from collections.abc import Iterable
+
+from enrichment.answers import Findings, Patch, Suggestions
+from enrichment.requests import AllowedChoices, EnrichRequest
+
+
+def merged(found: Iterable[Findings]) -> Findings:
+    """Return the findings of several tasks as one; of two for the same thing the later one counts."""
+    sections: dict[str, object] = {}
+    suggestions: dict[str, object] = {}
+    for findings in found:
+        suggestions |= {name: value for name, value in findings.suggestions if value is not None}
+        sections |= {
+            name: getattr(findings, name)
+            for name in Findings.model_fields
+            if name != "suggestions" and getattr(findings, name) is not None
+        }
+    return Findings.model_validate(sections | {"suggestions": Suggestions.model_validate(suggestions)})
+
+
+def patch_of(suggestions: Suggestions, request: EnrichRequest) -> Patch:
+    """Return the values that apply, as the table holds them."""
+    applied = {name: each.value for name, each in suggestions if each is not None and each.apply}
+    held = {name: _held(name, value, request.choices) for name, value in applied.items() if name != "priority"}
+    return Patch.model_validate(held)
+
+
+def _held(field: str, shown: str, choices: AllowedChoices) -> str:
+    for choice in getattr(choices, field, ()):
+        if choice.display_value == shown:
+            return choice.value or shown
+    return shown

@@ -1,0 +1,55 @@
+"""JSON schemas that models must keep to, in the subset that Azure OpenAI takes for strict structured output.
+
+Every property is required and nothing else is allowed; there are no lengths, ranges, patterns, formats, defaults
+(Microsoft Learn, "Structured outputs", the lists of unsupported keywords). What the subset cannot say is checked in
+code. Properties are written by the model in this order.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+MAX_ENUM_VALUES: Final = 250
+"""Azure takes 500 in a schema, and from 250 in one property on counts their characters, too."""
+
+_KEPT: Final = ("type", "description", "enum", "const")
+
+type Schema = dict[str, Any]
+
+
+def strict(model: type[BaseModel]) -> Schema:
+    """Return the schema of a model's fields. The model may nest others; it may not refer to itself."""
+    whole = model.model_json_schema()
+    return _strict(whole, whole.get("$defs", {}))
+
+
+def closed(properties: Mapping[str, Schema]) -> Schema:
+    """Return an object of exactly these properties."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def one_of(values: Sequence[str]) -> Schema:
+    """Return what takes one of these strings or null; of many values any string, which code has to check."""
+    string: Schema = {"type": "string"}
+    if 0 < len(values) <= MAX_ENUM_VALUES:
+        string["enum"] = list(values)
+    return {"anyOf": [string, {"type": "null"}]}
+
+
+def _strict(schema: Mapping[str, Any], named: Mapping[str, Any]) -> Schema:
+    if "$ref" in schema:
+        return _strict(named[schema["$ref"].rpartition("/")[2]], named)
+    if "anyOf" in schema:
+        return {"anyOf": [_strict(option, named) for option in schema["anyOf"]]}
+    if schema.get("type") == "object":
+        return closed({name: _strict(each, named) for name, each in schema["properties"].items()})
+    kept = {name: schema[name] for name in _KEPT if name in schema}
+    if "items" in schema:
+        kept["items"] = _strict(schema["items"], named)
+    return kept

@@ -1,0 +1,1 @@
+"""What can be found out about a ticket: one module a task."""

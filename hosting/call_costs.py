@@ -1,0 +1,39 @@
+"""What a model call of enrichment costs, as the statement will price it."""
+
+from decimal import Decimal
+
+from enrichment.calls import ModelCall
+from gateway.answers import split_version
+from gateway.catalog import Catalog
+from gateway.usage import Meters
+from hosting.charges import StatementPricing
+from seams.clock import Clock
+
+
+class CallCosts:
+    def __init__(self, pricing: StatementPricing, catalog: Catalog, clock: Clock) -> None:
+        self._pricing = pricing
+        self._catalog = catalog
+        self._clock = clock
+
+    def cost(self, call: ModelCall) -> Decimal | None:
+        """Return US dollars; None where there is no price, or the backend is not in the catalog."""
+        if call.replayed:
+            return Decimal(0)
+        backend = self._catalog.backends.get(call.backend)
+        if backend is None:
+            return None
+        model, version = split_version(call.model)
+        meters = Meters(
+            prompt_tokens=call.prompt_tokens,
+            cached_tokens=call.cached_tokens,
+            completion_tokens=call.completion_tokens,
+        )
+        return self._pricing.amount(
+            model,
+            self._clock.now().date(),
+            meters,
+            model_version=version,
+            deployment_type=backend.deployment_type,
+            service_tier="",
+        )
