@@ -6,11 +6,17 @@ import re
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway import operations
+from gateway.described_bodies import SCHEMAS
 from gateway.description import OPERATIONS, described_paths
 from gateway.errors import GatewayError
 from gateway.operations import target
 
-DOCUMENT = {"openapi": "3.1.0", "info": {"title": "Tollgate", "version": "1"}, "paths": described_paths()}
+DOCUMENT = {
+    "openapi": "3.1.0",
+    "info": {"title": "Tollgate", "version": "1"},
+    "paths": described_paths(),
+    "components": {"schemas": SCHEMAS},
+}
 
 
 def test_valid_openapi() -> None:
@@ -18,6 +24,12 @@ def test_valid_openapi() -> None:
     assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
     ids = [operation["operationId"] for item in described_paths().values() for operation in item.values()]
     assert len(ids) == len(set(ids))
+
+
+def test_every_body_is_described() -> None:
+    """Each schema that a path or another schema refers to is there, and none is there for nothing."""
+    used = set(re.findall(r'#/components/schemas/(\w+)"', json.dumps([described_paths(), SCHEMAS])))
+    assert used == SCHEMAS.keys()
 
 
 def test_every_path_is_served() -> None:
