@@ -30,6 +30,18 @@ _LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microsec
 _ID: Final = re.compile(r"[0-9]{18}-[0-9a-f]{16}", re.ASCII)
 _MAX_REQUEUES: Final = 20
 
+DESCRIBED: Final = (
+    "reason",
+    "partition",
+    "sequence_number",
+    "incarnation",
+    "enqueued_at",
+    "size",
+    "truncated",
+    "requeues",
+)
+"""The columns of a dead letter beside its body."""
+
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
@@ -78,7 +90,7 @@ def parse(received: ReceivedEvent) -> UsageEvent:
 def to_entity(received: ReceivedEvent, incarnation: str, reason: str) -> Entity:
     """Return a row named by the event's place in the stream, so that redelivery means the same row again.
 
-    PartitionKey is the month, yyyymm, in which the hub took the event; RowKeys of later events come first. The body is
+    PartitionKey is the year in which the hub took the event; RowKeys of later events come first. The body is
     in `body_0`, `body_1`, ... of 64 KiB each; `size` is its true length, and `truncated` says that its end did not fit.
     """
     chunks = list(batched(received.body, _CHUNK_BYTES, strict=False))
@@ -135,7 +147,7 @@ def place_of(id: str) -> str | None:  # noqa: A002 - it is called so on the wire
 
 
 def partition_of(enqueued_at: datetime) -> str:
-    return f"{enqueued_at:%Y%m}"
+    return f"{enqueued_at:%Y}"
 
 
 def rows_between(first: datetime, end: datetime) -> tuple[str, str]:

@@ -1,23 +1,13 @@
-"""Chargeback over HTTP. Who reads is settled by whoever composes the app; what they may read is asked here."""
+"""Statements over HTTP."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
 from chargeback.errors import StatementForbidden
 from chargeback.models import Statement
+from chargeback.readers import Reader, ReaderOf
 from chargeback.statements import Statements
-
-
-class Reader(Protocol):
-    """Somebody who was recognised by a key or a token."""
-
-    def may_read(self, subscription: str) -> bool: ...
-
-
-type ReaderOf = Callable[..., Reader | Awaitable[Reader]]
-"""A FastAPI dependency that returns the reader, or raises the composing app's own error for a 401."""
 
 
 def router(statements: Statements, reader_of: ReaderOf) -> APIRouter:

@@ -10,17 +10,16 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from chargeback import deadletter_routes
 from chargeback import routes as chargeback
 from enrichment import routes as enrichment
 from enrichment.caller import TicketCaller
 from gateway import operations
-from gateway.described_bodies import SCHEMAS
 from gateway.description import described_paths
 from gateway.identity.callers import Caller
 from gateway.routes import INVOCATION_ID, Gateway
 from gateway.subscriptions import management
-from hosting import importable, probes, reference
-from hosting.described_errors import describe_errors
+from hosting import probes, reference
 from hosting.error_answers import add_error_handlers
 from hosting.services import Services
 
@@ -49,10 +48,8 @@ class TollgateApp(FastAPI):
         if not self.openapi_schema:
             schema = super().openapi()
             schema["paths"] |= described_paths()
-            schema["components"]["schemas"] |= SCHEMAS
-            schema["components"]["securitySchemes"] = _SECURITY
+            schema.setdefault("components", {})["securitySchemes"] = _SECURITY
             schema["security"] = [{name: []} for name in _SECURITY]
-            describe_errors(schema)
         return self.openapi_schema or {}
 
 
@@ -116,9 +113,9 @@ def create_app(services: Services) -> TollgateApp:
     app.include_router(probes.router(services.monitoring.readiness, services.monitoring.scrape, caller_of))
     app.include_router(management.router(services.register, caller_of))
     app.include_router(chargeback.router(services.statements, caller_of))
+    app.include_router(deadletter_routes.router(services.dead_letters, caller_of))
     app.include_router(enrichment.router(ticket_caller, services.enricher))
     reference.mount(app)
-    importable.mount(app)
     _add_home(app)
     add_error_handlers(app)
     return app

@@ -11,6 +11,7 @@ from chargeback.errors import ChargebackError
 from enrichment import errors as enrichment_errors
 from enrichment.errors import EnrichmentError
 from gateway.errors import GatewayError, OperationNotFound, error_body, error_json
+from seams.events import StreamUnavailable
 from seams.tables import TableUnavailable
 
 
@@ -30,6 +31,11 @@ def add_error_handlers(app: FastAPI) -> None:
     async def tables_unavailable(_: Request, _error: TableUnavailable) -> Response:
         message = "The tables did not answer in time; nothing is lost, try again."
         return _answer(503, message, "server_error", "storage_unavailable", {"retry-after": "2"})
+
+    @app.exception_handler(StreamUnavailable)
+    async def stream_unavailable(_: Request, _error: StreamUnavailable) -> Response:
+        message = "The event hub did not answer in time; nothing is lost, try again."
+        return _answer(503, message, "server_error", "stream_unavailable", {"retry-after": "2"})
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

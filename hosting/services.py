@@ -16,6 +16,7 @@ from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
 from chargeback.ledger import Ledger
 from chargeback.prices import Prices
+from chargeback.requeueing import DeadLetters
 from chargeback.statements import Statements
 from enrichment.enricher import Enricher, EnricherRules
 from gateway.bodies import BodyRules
@@ -89,6 +90,7 @@ class Services:
     enricher: Enricher
     ledger: Ledger
     statements: Statements
+    dead_letters: DeadLetters
     counter: TokenCounter
     cooldowns: SharedCooldowns
     monitoring: Monitoring
@@ -157,6 +159,7 @@ class _Builder:
             ),
             ledger=Ledger(seams.tables, prices, stream.incarnation, detail_rows=settings.detail_rows),
             statements=Statements(seams.tables, prices),
+            dead_letters=DeadLetters(seams.tables, stream, self._clock),
             counter=counter,
             cooldowns=cooldowns,
             monitoring=monitoring,

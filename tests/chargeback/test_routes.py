@@ -1,38 +1,18 @@
 """Statements over HTTP: who may read them, and what they look like to a program."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
 
 import httpx2
 import pytest
-from fastapi import FastAPI, Header, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
 from chargeback.errors import ChargebackError
 from chargeback.prices import Prices
 from chargeback.routes import router
 from chargeback.statements import Statements
 from seams.tables import Tables
+from tests.chargeback.readers import in_openai_shape, reader_of
 from tests.chargeback.staging import NOTHING_AVOIDED
-
-
-class Subscription:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def may_read(self, subscription: str) -> bool:
-        return self.name in (subscription, "operator")
-
-
-async def reader_of(api_key: Annotated[str, Header()] = "") -> Subscription:
-    if not api_key:
-        raise HTTPException(401)
-    return Subscription(api_key)
-
-
-async def in_openai_shape(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ChargebackError)
-    return JSONResponse({"error": {"message": str(error), "code": error.code}}, error.status)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from enrichment import errors as enrichment
 from enrichment.errors import EnrichmentError
 from gateway.errors import GatewayError, NoBackend
 from hosting.error_answers import add_error_handlers
+from seams.events import StreamUnavailable
 from seams.tables import TableUnavailable
 
 type Rows = list[dict[str, str]]
@@ -34,6 +35,7 @@ APP: list[Exception] = [
     HTTPException(405),
     RequestValidationError([{"loc": ("body", "field"), "msg": "is missing"}]),
     TableUnavailable("silent"),
+    StreamUnavailable("silent"),
     RuntimeError("a defect"),
 ]
 UNSENT = {enrichment.CallerLeft, enrichment.GatewayRefused}
@@ -75,7 +77,7 @@ async def answered(error: Exception) -> tuple[str, ...]:
     ("heading", "errors"),
     [
         ("The gateway", every(GatewayError, GATEWAY)),
-        ("Statements", every(ChargebackError, [])),
+        ("Chargeback", every(ChargebackError, [])),
         ("Tickets", every(EnrichmentError, TICKETS)),
         ("The app as a whole", APP),
     ],
