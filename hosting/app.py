@@ -15,11 +15,13 @@ from chargeback import routes as chargeback
 from enrichment import routes as enrichment
 from enrichment.caller import TicketCaller
 from gateway import operations
+from gateway.described_bodies import SCHEMAS
 from gateway.description import described_paths
 from gateway.identity.callers import Caller
 from gateway.routes import INVOCATION_ID, Gateway
 from gateway.subscriptions import management
-from hosting import probes, reference
+from hosting import importable, probes, reference
+from hosting.described_errors import describe_errors
 from hosting.error_answers import add_error_handlers
 from hosting.services import Services
 
@@ -48,8 +50,10 @@ class TollgateApp(FastAPI):
         if not self.openapi_schema:
             schema = super().openapi()
             schema["paths"] |= described_paths()
-            schema.setdefault("components", {})["securitySchemes"] = _SECURITY
+            schema["components"]["schemas"] |= SCHEMAS
+            schema["components"]["securitySchemes"] = _SECURITY
             schema["security"] = [{name: []} for name in _SECURITY]
+            describe_errors(schema)
         return self.openapi_schema or {}
 
 
@@ -116,6 +120,7 @@ def create_app(services: Services) -> TollgateApp:
     app.include_router(deadletter_routes.router(services.dead_letters, caller_of))
     app.include_router(enrichment.router(ticket_caller, services.enricher))
     reference.mount(app)
+    importable.mount(app)
     _add_home(app)
     add_error_handlers(app)
     return app
