@@ -14,7 +14,7 @@ import msgspec
 from chargeback.columns import as_bytes, as_datetime, as_int
 from chargeback.lanes import Lane
 from chargeback.rollups import day_of
-from gateway.usage import UsageEvent, decode_event
+from gateway.usage import Record, UsageEvent, decode
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Value
 
@@ -67,24 +67,29 @@ class DeadLetter:
 
 
 class EventImpossible(Exception):
-    """A body that is no usage event of a known version, or one that cannot be true."""
+    """A body that is no usage record of a known version, or one that cannot be true."""
 
 
-def parse(received: ReceivedEvent) -> UsageEvent:
-    """Return the event. Raises EventImpossible."""
+def parse(received: ReceivedEvent) -> Record:
+    """Return the usage event, intent or withdrawal. Raises EventImpossible."""
     try:
-        event = decode_event(received.body)
-        day = day_of(event)
+        record = decode(received.body)
+        day = day_of(record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise EventImpossible(f"{type(error).__name__}: {error}") from error
-    names = [value for value in msgspec.structs.astuple(event) if isinstance(value, str)]
+    names = [value for value in msgspec.structs.astuple(record) if isinstance(value, str)]
     if _CONTROL.search("".join(names)):
         raise EventImpossible("a name holds control characters")
     if not _EARLIEST <= day <= (received.enqueued_at + _CLOCK_SKEW).date():
         raise EventImpossible("its time lies before this service, or more than a day after it was received")
-    if event.labels and len(msgspec.json.encode(event.labels)) > MAX_LABELS_BYTES:
+    if isinstance(record, UsageEvent) and record.labels:
+        _check_labels(record.labels)
+    return record
+
+
+def _check_labels(labels: dict[str, str]) -> None:
+    if len(msgspec.json.encode(labels)) > MAX_LABELS_BYTES:
         raise EventImpossible(f"its labels take more than {MAX_LABELS_BYTES} bytes")
-    return event
 
 
 def to_entity(received: ReceivedEvent, incarnation: str, reason: str) -> Entity:

@@ -5,7 +5,7 @@ The journal of a lane tells the close of the day what came, and the orphan sweep
 
     PartitionKey      RowKey          columns
     lanes             {lane}          lane, incarnation, partition: the index, written before a lane's first other row
-    {lane}            head            last_seq, enqueued_at, last_intent_at, ended; see Head
+    {lane}            head            last_seq, since, enqueued_at, last_intent_at, ended; see Head
     {lane}            day|{yyyymmdd}  begins, first_seq, last_seq, usage_events, intents, withdrawals, dead_letters,
                                       untracked_intents, missing, gaps, event_days; see LaneDay
     {lane}            open|{nnnn}     calls: open intents, see chargeback.intents; a row without any does not exist
@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
+from chargeback.columns import as_bytes, as_datetime, as_int
 from chargeback.keys import key
 from seams.tables import Entity, Value
 
@@ -40,7 +41,8 @@ MAX_GAPS: Final = 200
 """Gaps that a day's row names; `missing` counts the numbers of further ones, too."""
 
 _COUNTS: Final = ("usage_events", "intents", "withdrawals", "dead_letters", "untracked_intents", "missing")
-_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""A time that has not come: Table storage knows none before 1601."""
 
 
 class Lane(NamedTuple):
@@ -62,13 +64,15 @@ class Head:
     """How far a lane has been taken.
 
     `last_seq` is the last number that is in the books, -1 before the first: what is delivered again changes nothing.
-    `enqueued_at` is the latest time at which any of them was enqueued, `last_intent_at` the latest beginning of a call
-    that announced itself. `ended` holds the marks (see `chargeback.rollups`) of the last 512 calls that ended.
+    `since` is when the first of them was enqueued, `enqueued_at` the latest such time, `last_intent_at` the latest
+    beginning of a call that announced itself. `ended` holds the marks (see `chargeback.rollups`) of the last 512 calls
+    that ended.
     """
 
     last_seq: int = -1
-    enqueued_at: datetime = _BEGINNING
-    last_intent_at: datetime = _BEGINNING
+    since: datetime = BEGINNING
+    enqueued_at: datetime = BEGINNING
+    last_intent_at: datetime = BEGINNING
     ended: bytes = b""
 
 
@@ -122,6 +126,7 @@ def lane_of(entity: Entity) -> Lane:
 def head_entity(lane: Lane, head: Head, etag: str | None) -> Entity:
     columns: dict[str, Value] = {
         "last_seq": head.last_seq,
+        "since": head.since,
         "enqueued_at": head.enqueued_at,
         "last_intent_at": head.last_intent_at,
         "ended": head.ended,
@@ -132,10 +137,11 @@ def head_entity(lane: Lane, head: Head, etag: str | None) -> Entity:
 def head_of(entity: Entity) -> Head:
     columns = entity.values
     return Head(
-        _int(columns["last_seq"]),
-        _datetime(columns["enqueued_at"]),
-        _datetime(columns["last_intent_at"]),
-        _bytes(columns["ended"]),
+        as_int(columns["last_seq"]),
+        as_datetime(columns["since"]),
+        as_datetime(columns["enqueued_at"]),
+        as_datetime(columns["last_intent_at"]),
+        as_bytes(columns["ended"]),
     )
 
 
@@ -152,33 +158,15 @@ def day_entity(lane: Lane, day: LaneDay, etag: str | None) -> Entity:
 def day_of_entity(entity: Entity) -> LaneDay:
     """Read a day's row."""
     columns = entity.values
-    counts = {name: _int(columns.get(name, 0)) for name in _COUNTS}
+    counts = {name: as_int(columns.get(name, 0)) for name in _COUNTS}
     gaps = json.loads(str(columns.get("gaps", "[]")))
     days = json.loads(str(columns.get("event_days", "{}")))
     return LaneDay(
         day=date.fromisoformat(entity.row.removeprefix(key("day", ""))),
-        begins=_int(columns["begins"]),
-        first_seq=_int(columns["first_seq"]),
-        last_seq=_int(columns["last_seq"]),
+        begins=as_int(columns["begins"]),
+        first_seq=as_int(columns["first_seq"]),
+        last_seq=as_int(columns["last_seq"]),
         gaps=tuple((first, last) for first, last in gaps),
         event_days={date.fromisoformat(day): count for day, count in days.items()},
         **counts,
     )
-
-
-def _int(value: Value) -> int:
-    if not isinstance(value, int):
-        raise TypeError("a count in a lane's row is no number")
-    return value
-
-
-def _datetime(value: Value) -> datetime:
-    if not isinstance(value, datetime):
-        raise TypeError("a time in a lane's row is no time")
-    return value
-
-
-def _bytes(value: Value) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError("the marks in a lane's row are no bytes")
-    return value

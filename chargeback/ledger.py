@@ -1,12 +1,13 @@
-"""The ledger: takes batches of usage events and writes each into its rollup exactly once, however often it comes.
+"""The ledger: takes batches of usage records and writes each event into its rollup once, however often it comes.
 
 The order inside a batch carries the proof:
 
-1. Events marked `replayed` are dropped where their detail row exists: they were counted under another number. The
+1. Events marked `replayed` are looked for: where their detail row exists they were counted under another number. The
    partitions that the others belong to are noted in the index (see `chargeback.partitions`).
 2. Dead letters and rollups are written. A rollup's own `last_seq` makes this safe to repeat (see `chargeback.rollups`).
 3. Detail rows are upserted. They come after the rollups, so that a detail row means "counted", and a kill in between
    leaves rows that the redelivered batch writes.
+4. The lane journal is written (see `chargeback.lane_journal`): what it holds, all the others hold.
 
 A fault of the store ends the batch with TableUnavailable; the trigger delivers it again and nothing is counted twice.
 """
@@ -14,42 +15,34 @@ A fault of the store ends the batch with TableUnavailable; the trigger delivers 
 import asyncio
 import contextlib
 import random
-from collections import OrderedDict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from itertools import batched
 from operator import attrgetter
 from typing import Final
 
 from chargeback import deadletters, details, rollups
+from chargeback.concurrency import MAX_CALLS, all_of
 from chargeback.deadletters import EventImpossible
+from chargeback.lane_journal import LaneJournal
+from chargeback.lanes import Lane
+from chargeback.orphans import Orphans
 from chargeback.partitions import PartitionIndex
 from chargeback.prices import Prices
-from chargeback.rollups import Names, Numbered, Rollup
+from chargeback.progress import Arrival
+from chargeback.rollup_store import RollupStore
+from chargeback.rollups import Names, Numbered
 from gateway.usage import UsageEvent
+from seams.clock import Clock, SystemClock
 from seams.events import ReceivedEvent
-from seams.tables import (
-    MAX_OPERATIONS,
-    Entity,
-    Insert,
-    Operation,
-    Replace,
-    Table,
-    TableConflict,
-    Tables,
-    Upsert,
-)
+from seams.tables import MAX_OPERATIONS, Entity, Insert, Operation, TableConflict, Tables, Upsert
 
 USAGE: Final = "usage"
-ROLLUPS: Final = "rollups"
 DEADLETTERS: Final = "deadletters"
-
-_MAX_CALLS: Final = 16
-_MAX_CACHED: Final = 4096  # about 6 KB each
-_MAX_TRIES: Final = 100
-_FIRST_PAUSE: Final = 0.005
-_LONGEST_PAUSE: Final = 0.5
+ORPHAN_AFTER: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +55,11 @@ class Counted:
 
 
 class Ledger:
-    """Collects usage events; one object a process, used by any number of batches at once.
+    """Collects usage records; one object a process, used by any number of batches at once.
 
     `incarnation` tells the stream from one that was deleted and made again; `detail_rows` keeps the audit trail, and
-    with it the check on replayed events; `uniform` draws from [0, 1) for the pauses after conflicts.
+    with it the check on replayed events; `orphan_after` is how long a call may go without its event (see
+    `chargeback.sweep`); `uniform` draws from [0, 1) for the pauses after conflicts.
     """
 
     def __init__(
@@ -75,58 +69,67 @@ class Ledger:
         incarnation: Callable[[], Awaitable[str]],
         *,
         detail_rows: bool = True,
+        orphan_after: timedelta = ORPHAN_AFTER,
+        clock: Clock | None = None,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self._tables = tables
         self._prices = prices
         self._incarnation = incarnation
         self._detail_rows = detail_rows
-        self._uniform = uniform
         self._index = PartitionIndex(tables)
-        self._calls = asyncio.Semaphore(_MAX_CALLS)
-        # Rows as they were last written. A row is taken out while it is worked on and put back after it was written,
-        # so neither a failure nor a rival inside this process leaves a stale one.
-        self._cache: OrderedDict[Names, tuple[Rollup, str]] = OrderedDict()
+        self._rollups = RollupStore(tables, uniform)
+        self._journal = LaneJournal(
+            tables, Orphans(tables), clock or SystemClock(), orphan_after=orphan_after, uniform=uniform
+        )
+        self._calls = asyncio.Semaphore(MAX_CALLS)
 
     async def collect(self, batch: Sequence[ReceivedEvent]) -> None:
-        """Write a batch: events of any partitions; no later batch of a partition before this one has returned.
+        """Write a batch: records of any partitions; no later batch of a partition before this one has returned.
 
         What cannot be billed becomes a dead letter and does not disturb the others. Raises TableUnavailable,
         StreamUnavailable, and TableConflict where rivals never let go of a row; the whole batch may then come again.
         """
-        incarnation = await self._incarnation()
-        counted, dead = _sorted_out(batch, incarnation)
-        counted = await self._without_replays(counted)
-        await self._note(counted, batch)
-        await _all([*self._roll_up(counted), *self._deadletter(dead)])
+        content = _sorted_out(batch, await self._incarnation())
+        known = await self._replays(content.counted)
+        fresh = [one for one in content.counted if one.sequence_number not in known.get(one.lane, rollups.NONE)]
+        await self._note(fresh, batch)
+        groups = self._by_rollup(content.counted)
+        await all_of([*self._rollups.add(groups, known), *map(self._put_aside, content.dead)])
         if self._detail_rows:
-            await _all(self._detail(counted))
+            await all_of(self._detail(fresh))
+        await all_of([self._journal.enter(lane, arrivals) for lane, arrivals in content.lanes.items()])
+
+    async def _replays(self, counted: Iterable[Counted]) -> Mapping[str, AbstractSet[int]]:
+        """Return, by lane, the numbers of replayed events that were counted under another one."""
+        replayed = [one for one in counted if one.event.replayed] if self._detail_rows else []
+        known: defaultdict[str, set[int]] = defaultdict(set)
+        for one, is_known in zip(replayed, await all_of([self._is_known(one.event) for one in replayed]), strict=True):
+            if is_known:
+                known[one.lane].add(one.sequence_number)
+        return known
+
+    async def _is_known(self, event: UsageEvent) -> bool:
+        table = await self._tables.table(USAGE)
+        async with self._calls:
+            partition = details.detail_partition(event.subscription, rollups.day_of(event))
+            return await table.get(partition, details.detail_row(event)) is not None
 
     async def _note(self, counted: Iterable[Counted], batch: Iterable[ReceivedEvent]) -> None:
         used = {(one.event.subscription, rollups.day_of(one.event)) for one in counted}
         if used:
             await self._index.note(used, max(received.enqueued_at for received in batch).date())
 
-    async def _without_replays(self, counted: list[Counted]) -> list[Counted]:
-        if not self._detail_rows or not any(one.event.replayed for one in counted):
-            return counted
-        known = await _all([self._is_known(one.event) for one in counted])
-        return [one for one, is_known in zip(counted, known, strict=True) if not is_known]
-
-    async def _is_known(self, event: UsageEvent) -> bool:
-        if not event.replayed:
-            return False
-        table = await self._tables.table(USAGE)
-        async with self._calls:
-            partition = details.detail_partition(event.subscription, rollups.day_of(event))
-            return await table.get(partition, details.detail_row(event)) is not None
-
-    def _deadletter(self, dead: Iterable[Entity]) -> list[Awaitable[None]]:
-        # One by one: each may be close to a transaction's size by itself.
-        return [self._put_aside(entity) for entity in dead]
+    def _by_rollup(self, counted: Iterable[Counted]) -> Mapping[Names, Sequence[Numbered]]:
+        groups: defaultdict[Names, list[Numbered]] = defaultdict(list)
+        for one in counted:
+            names = rollups.names_of(one.event, one.lane, self._prices.context_tier)
+            groups[names].append((one.sequence_number, one.event))
+        return groups
 
     async def _put_aside(self, entity: Entity) -> None:
-        # A redelivery must not take away what the row has come to say since: that it was requeued.
+        # One by one, since each may be close to a transaction's size by itself. A redelivery must not take away what
+        # the row has come to say since: that it was requeued.
         with contextlib.suppress(TableConflict):
             await self._transact(DEADLETTERS, [Insert(entity)])
 
@@ -142,86 +145,37 @@ class Ledger:
             for chunk in batched(_detail_rows(*names, events.values()), MAX_OPERATIONS, strict=False)
         ]
 
-    def _roll_up(self, counted: Iterable[Counted]) -> list[Awaitable[None]]:
-        partitions: dict[str, dict[Names, list[Numbered]]] = {}
-        groups: dict[Names, list[Numbered]] = {}
-        for one in counted:
-            names = rollups.names_of(one.event, one.lane, self._prices.context_tier)
-            numbered = groups.get(names)
-            if numbered is None:
-                numbered = groups[names] = partitions.setdefault(names.partition(), {})[names] = []
-            numbered.append((one.sequence_number, one.event))
-        return [
-            self._add(dict(chunk))
-            for group in partitions.values()
-            for chunk in batched(group.items(), MAX_OPERATIONS, strict=False)
-        ]
-
-    async def _add(self, group: Mapping[Names, Sequence[Numbered]]) -> None:
-        """Fold events into rollups of one table partition, in one transaction, until no rival was faster."""
-        table = await self._tables.table(ROLLUPS)
-        for attempt in range(_MAX_TRIES):
-            before = dict(zip(group, await _all([self._read(table, names) for names in group]), strict=True))
-            after = {names: rollups.fold(before[names][0], numbered) for names, numbered in group.items()}
-            changed = [names for names in group if after[names] != before[names][0]]
-            try:
-                etags = await self._transact(ROLLUPS, [_write(after[names], before[names][1]) for names in changed])
-            except TableConflict:
-                await asyncio.sleep(self._uniform() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt))
-                continue
-            written = dict(zip(changed, etags, strict=True))
-            for names in group:
-                self._keep(after[names], written.get(names, before[names][1]))
-            return
-        raise TableConflict(f"rivals kept changing the rollups for {_MAX_TRIES} tries")
-
-    async def _read(self, table: Table, names: Names) -> tuple[Rollup, str | None]:
-        if (cached := self._cache.pop(names, None)) is not None:
-            return cached
-        async with self._calls:
-            entity = await table.get(names.partition(), names.row())
-        return (Rollup(names), None) if entity is None else (rollups.from_entity(entity), entity.etag)
-
-    def _keep(self, rollup: Rollup, etag: str | None) -> None:
-        if etag is not None:
-            self._cache[rollup.names] = rollup, etag
-        if len(self._cache) > _MAX_CACHED:
-            self._cache.popitem(last=False)
-
     async def _transact(self, name: str, operations: Sequence[Operation]) -> list[str | None]:
-        if not operations:
-            return []
         table = await self._tables.table(name)
         async with self._calls:
             return await table.transact(operations)
 
 
-def _sorted_out(batch: Iterable[ReceivedEvent], incarnation: str) -> tuple[list[Counted], list[Entity]]:
-    counted, dead = [], []
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A batch, in the order of its numbers: all of it by lane, what can be billed, and what can never be."""
+
+    lanes: dict[Lane, list[Arrival]] = field(default_factory=dict)
+    counted: list[Counted] = field(default_factory=list)
+    dead: list[Entity] = field(default_factory=list)
+
+
+def _sorted_out(batch: Iterable[ReceivedEvent], incarnation: str) -> _Content:
+    content = _Content()
     for received in sorted(batch, key=attrgetter("sequence_number")):
+        lane = Lane(incarnation, received.partition)
+        number = received.sequence_number
         try:
-            event = deadletters.parse(received)
+            record = deadletters.parse(received)
         except EventImpossible as error:
-            dead.append(deadletters.to_entity(received, incarnation, str(error)))
-        else:
-            counted.append(Counted(event, f"{incarnation}.{received.partition}", received.sequence_number))
-    return counted, dead
+            record = None
+            content.dead.append(deadletters.to_entity(received, incarnation, str(error)))
+        if isinstance(record, UsageEvent):
+            content.counted.append(Counted(record, lane.name, number))
+        content.lanes.setdefault(lane, []).append(Arrival(number, received.enqueued_at, record))
+    return content
 
 
 def _detail_rows(subscription: str, day: date, counted: Iterable[Counted]) -> list[Entity]:
     partition = details.detail_partition(subscription, day)
     return [details.to_entity(one.event, partition, one.lane, one.sequence_number) for one in counted]
-
-
-def _write(rollup: Rollup, etag: str | None) -> Operation:
-    entity = rollups.to_entity(rollup, etag)
-    return Insert(entity) if etag is None else Replace(entity)
-
-
-async def _all[T](calls: Iterable[Awaitable[T]]) -> list[T]:
-    # Every call runs to its end before a failure is raised: none is left behind without an owner.
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in results if not isinstance(result, BaseException)]

@@ -3,11 +3,13 @@
 A lane is one partition of one incarnation of the event stream. Inside a lane sequence numbers grow, so a rollup that
 keeps the last one it has seen takes each delivery once: redelivery, a rival collector and a write that timed out but
 took place all show as `sequence <= last_seq`. A producer's duplicate comes under a new number: it is found in the ring,
-the hashes of the last 512 event ids. Pure: no I/O, no clock.
+the hashes of the last 512 event ids. Both kinds leave the sums alone; the second counts in `duplicates`, so that a
+lane's journal and its rollups can be compared. Pure: no I/O, no clock.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, date
 from operator import add
@@ -16,8 +18,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from chargeback.keys import key
-from gateway.usage import Meters, UsageEvent
+from gateway.usage import Meters, Record, UsageEvent
 from seams.tables import Entity, Value
+
+ROLLUPS: Final = "rollups"
+"""The table."""
 
 RING_IDS: Final = 512
 _MARK_BYTES: Final = 8
@@ -25,6 +30,7 @@ _RING_BYTES: Final = RING_IDS * _MARK_BYTES
 
 METERS: Final = Meters.__struct_fields__
 NOTHING: Final = Meters()
+NONE: Final[AbstractSet[int]] = frozenset()
 _ZEROS: Final = (0,) * len(METERS)
 
 type Numbered = tuple[int, UsageEvent]
@@ -69,6 +75,7 @@ class Rollup:
     avoided_requests: int = 0
     meters: tuple[int, ...] = _ZEROS
     avoided: tuple[int, ...] = _ZEROS
+    duplicates: int = 0
     last_seq: int = -1
     ring: bytes = b""
 
@@ -103,14 +110,18 @@ def names_of(event: UsageEvent, lane: str, context_tier: ContextTier) -> Names:
     )
 
 
-def day_of(event: UsageEvent) -> date:
+def day_of(record: Record) -> date:
     """Return the UTC day. Raises OverflowError at the ends of the calendar."""
-    return (event.time if event.time.tzinfo is UTC else event.time.astimezone(UTC)).date()
+    return (record.time if record.time.tzinfo is UTC else record.time.astimezone(UTC)).date()
 
 
-def fold(rollup: Rollup, numbered: Iterable[Numbered]) -> Rollup:
-    """Return the rollup with the events of its names and lane added, each once; they come in sequence order."""
+def fold(rollup: Rollup, numbered: Iterable[Numbered], known: AbstractSet[int] = NONE) -> Rollup:
+    """Return the rollup with the events of its names and lane added, each once; they come in sequence order.
+
+    `known` are the numbers of events that were counted before, elsewhere or long ago: duplicates.
+    """
     events, requests, estimated, last = rollup.events, rollup.requests, rollup.estimated_requests, rollup.last_seq
+    duplicates = rollup.duplicates
     hits = rollup.avoided_requests
     meters: Iterable[int] = rollup.meters
     avoided: Iterable[int] = rollup.avoided
@@ -119,8 +130,9 @@ def fold(rollup: Rollup, numbered: Iterable[Numbered]) -> Rollup:
         if sequence <= last:
             continue
         last = sequence
-        mark = hashlib.blake2b(event.id.encode(), digest_size=_MARK_BYTES).digest()
-        if _holds(ring, mark):
+        mark = mark_of(event.id)
+        if sequence in known or holds(ring, mark):
+            duplicates += 1
             continue
         ring += mark
         events += 1
@@ -139,6 +151,7 @@ def fold(rollup: Rollup, numbered: Iterable[Numbered]) -> Rollup:
         avoided_requests=hits,
         meters=tuple(meters),
         avoided=tuple(avoided),
+        duplicates=duplicates,
         last_seq=last,
         ring=bytes(ring[-_RING_BYTES:]),
     )
@@ -157,6 +170,8 @@ def to_entity(rollup: Rollup, etag: str | None) -> Entity:
         "last_seq": rollup.last_seq,
         "ring": rollup.ring,
     }
+    if rollup.duplicates:
+        columns["duplicates"] = rollup.duplicates
     columns.update({meter: count for meter, count in zip(METERS, rollup.meters, strict=True) if count})
     columns.update({f"avoided_{meter}": count for meter, count in zip(METERS, rollup.avoided, strict=True) if count})
     return Entity(names.partition(), names.row(), columns, etag)
@@ -173,12 +188,23 @@ def from_entity(entity: Entity) -> Rollup:
         avoided_requests=_count(columns, "avoided_requests"),
         meters=tuple(_count(columns, meter) for meter in METERS),
         avoided=tuple(_count(columns, f"avoided_{meter}") for meter in METERS),
+        duplicates=_count(columns, "duplicates"),
         last_seq=_count(columns, "last_seq"),
         ring=_bytes(columns["ring"]),
     )
 
 
-def _holds(ring: bytearray, mark: bytes) -> bool:
+def mark_of(identity: str) -> bytes:
+    """Return the eight bytes that stand for an id in a ring."""
+    return hashlib.blake2b(identity.encode(), digest_size=_MARK_BYTES).digest()
+
+
+def remembered(ring: bytes, identities: Iterable[str]) -> bytes:
+    """Return the ring with these ids as its latest."""
+    return (ring + b"".join(map(mark_of, identities)))[-_RING_BYTES:]
+
+
+def holds(ring: bytes | bytearray, mark: bytes) -> bool:
     # A hit must start at a mark, not in the middle of two.
     place = ring.find(mark)
     while place % _MARK_BYTES and place >= 0:

@@ -15,10 +15,9 @@ from typing import Final, NamedTuple
 
 from chargeback import rollups
 from chargeback.errors import PeriodInvalid
-from chargeback.ledger import ROLLUPS
 from chargeback.models import Avoided, Statement, StatementLine, Tokens, Units, UnpricedUsage
 from chargeback.prices import CURRENCY, Price, Prices
-from chargeback.rollups import METERS, Names, Rollup
+from chargeback.rollups import METERS, ROLLUPS, Names, Rollup
 from gateway.usage import Meters
 from seams.tables import Tables
 

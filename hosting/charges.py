@@ -5,8 +5,8 @@ from datetime import date
 from decimal import Decimal
 
 from chargeback import rollups
-from chargeback.ledger import ROLLUPS
 from chargeback.prices import CURRENCY, Prices
+from chargeback.rollups import ROLLUPS
 from gateway.usage import Meters
 from seams.clock import Clock
 from seams.tables import Tables

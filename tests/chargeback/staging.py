@@ -3,9 +3,12 @@
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import date
 
-from chargeback.ledger import ROLLUPS
-from chargeback.rollups import from_entity
+from chargeback import lanes
+from chargeback.lane_journal import known_lanes
+from chargeback.lanes import LANES
+from chargeback.rollups import ROLLUPS, from_entity
 from gateway.usage import UsageEvent
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Operation, Table, TableConflict, Tables, TableUnavailable
@@ -41,6 +44,29 @@ async def sums(tables: Tables) -> Counter[str]:
         rollup = from_entity(entity)
         total += Counter(events=rollup.events, prompt=rollup.meters[0], completion=rollup.usage().completion_tokens)
     return total
+
+
+async def books(tables: Tables) -> tuple[Counter[tuple[str, date]], Counter[tuple[str, date]]]:
+    """Return usage events by lane and day, as the journal has them and as the rollups have them.
+
+    Checks on the way that the journal leaves out no number.
+    """
+    journal: Counter[tuple[str, date]] = Counter()
+    for lane in await known_lanes(tables):
+        follows = 0
+        table = await tables.table(LANES)
+        async for entity in table.query(lane.key(), "day", "e"):
+            day = lanes.day_of_entity(entity)
+            assert day.begins == follows
+            assert day.emitted == day.received + day.missing
+            assert day.usage_events == sum(day.event_days.values())
+            journal.update({(lane.name, one): count for one, count in day.event_days.items()})
+            follows = day.last_seq + 1
+    summed: Counter[tuple[str, date]] = Counter()
+    for entity in await rows(tables, ROLLUPS):
+        rollup = from_entity(entity)
+        summed[rollup.names.lane, rollup.names.day] += rollup.events + rollup.duplicates
+    return journal, summed
 
 
 class Renamed:

@@ -6,6 +6,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import batched
@@ -26,6 +27,7 @@ from tests.chargeback.staging import (
     FaultyTables,
     MakeEvent,
     Renamed,
+    books,
     incarnation,
     rows,
     sums,
@@ -90,6 +92,12 @@ async def drain(ledger: Ledger, hub: Hub, dice: random.Random) -> None:
     await asyncio.gather(*[partition(log) for log in hub.logs])
 
 
+async def assert_that_books_agree(tables: Tables, hub: Hub) -> None:
+    journal, summed = await books(tables)
+    assert journal == summed
+    assert journal.total() == sum(map(len, hub.logs))
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_rivals_faults_and_redelivery_leave_exact_sums(
     rival_tables: Callable[[], Tables],
@@ -108,6 +116,7 @@ async def test_rivals_faults_and_redelivery_leave_exact_sums(
 
     plain = Renamed(rival_tables(), prefix)
     assert await sums(plain) == hub.expected()
+    await assert_that_books_agree(plain, hub)
     assert len(await rows(plain, USAGE)) == len(hub.distinct)
 
 
@@ -119,7 +128,7 @@ async def test_harness_sees_a_fold_that_does_not_look_for_duplicates(
 ) -> None:
     """The control: the same run is not exact when last_seq and ring are forgotten."""
 
-    def forgetful(rollup: Rollup, numbered: Sequence[Numbered]) -> Rollup:
+    def forgetful(rollup: Rollup, numbered: Sequence[Numbered], known: AbstractSet[int]) -> Rollup:
         return fold(replace(rollup, last_seq=-1, ring=b""), numbered)
 
     monkeypatch.setattr(folding, "fold", forgetful)
@@ -165,3 +174,4 @@ async def test_sigkill_in_mid_collecting_leaves_exact_sums(tables: Tables, hub_o
 
     assert await sums(tables) == hub.expected()
     assert len(await rows(tables, USAGE)) == len(hub.distinct)
+    await assert_that_books_agree(tables, hub)

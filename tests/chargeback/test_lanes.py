@@ -28,7 +28,8 @@ DAY = LaneDay(
 
 def test_rows_of_a_lane_are_read_back() -> None:
     """Index, head and day come back as they were written, under keys that every store takes."""
-    head = Head(7, datetime(2026, 11, 20, 1, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC), b"12345678")
+    first, hour, minute = (datetime(2026, 11, *place, tzinfo=UTC) for place in ((19, 1, 0), (20, 1, 0), (20, 0, 1)))
+    head = Head(7, first, hour, minute, b"12345678")
 
     assert lanes.lane_of(lanes.index_entity(LANE)) == LANE
     assert lanes.head_of(lanes.head_entity(LANE, head, None)) == head
@@ -65,5 +66,5 @@ def test_row_that_somebody_changed_is_an_error(columns: dict[str, Value]) -> Non
     """A column of another type stops the collector instead of being taken for something else."""
     entity = lanes.head_entity(LANE, Head(), None)
 
-    with pytest.raises(TypeError, match="in a lane's row"):
+    with pytest.raises(TypeError, match="a column that holds"):
         lanes.head_of(replace(entity, values={**entity.values, **columns}))

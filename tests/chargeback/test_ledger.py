@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import pytest
 from msgspec import structs
 
-from chargeback import ledger as ledgers
-from chargeback.ledger import ROLLUPS, USAGE, Ledger
+from chargeback import rollup_store
+from chargeback.ledger import USAGE, Ledger
 from chargeback.prices import Prices
-from chargeback.rollups import from_entity
+from chargeback.rollups import ROLLUPS, from_entity
 from gateway.usage import Meters
 from seams.events import StreamUnavailable
 from seams.tables import Operation, Table, TableConflict, Tables, TableUnavailable
@@ -209,7 +209,7 @@ async def test_many_rows_are_written_and_the_cache_stays_bounded(
     tables: Tables, prices: Prices, make_event: MakeEvent, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More rollups than a transaction or the cache holds are all written, and again from what was read."""
-    monkeypatch.setattr(ledgers, "_MAX_CACHED", 50)
+    monkeypatch.setattr(rollup_store, "_MAX_CACHED", 50)
     ledger = Ledger(tables, prices, incarnation)
     for sequence in (0, 1000):
         batch = [deliver(make_event(deployment=f"d{n}"), sequence + n) for n in range(250)]
@@ -217,4 +217,4 @@ async def test_many_rows_are_written_and_the_cache_stays_bounded(
 
     rollups = [from_entity(entity) for entity in await rows(tables, ROLLUPS)]
     assert [one.events for one in rollups] == [2] * 250
-    assert len(ledger._cache) <= 50
+    assert len(ledger._rollups._cache) <= 50

@@ -5,10 +5,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from chargeback.ledger import ROLLUPS, USAGE, Ledger
+from chargeback.ledger import USAGE, Ledger
 from chargeback.partitions import PARTITIONS, DetailDay, PartitionIndex
 from chargeback.prices import Prices
-from chargeback.rollups import rollup_partition
+from chargeback.rollups import ROLLUPS, rollup_partition
 from seams.tables import Operation, Table, Tables, TableUnavailable
 from tests.chargeback.staging import Deliver, FailingAt, MakeEvent, incarnation, rows
 

@@ -139,9 +139,9 @@ def test_ring_finds_whole_marks_only(seed: int) -> None:
     dice = random.Random(seed)
     ring = bytearray(dice.randbytes(64))
 
-    assert not rollups._holds(ring, bytes(ring[3:11]))
-    assert rollups._holds(ring, bytes(ring[8:16]))
-    assert rollups._holds(bytearray(8 + 4) + bytes(ring[:8]) + bytearray(4) + ring[:8], bytes(ring[:8]))
+    assert not rollups.holds(ring, bytes(ring[3:11]))
+    assert rollups.holds(ring, bytes(ring[8:16]))
+    assert rollups.holds(bytearray(8 + 4) + bytes(ring[:8]) + bytearray(4) + ring[:8], bytes(ring[:8]))
 
 
 def test_row_round_trip() -> None:
