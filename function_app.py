@@ -37,3 +37,8 @@ async def http_app(req, context):  # type: ignore[no-untyped-def]  # noqa: ANN00
 )
 async def collect_usage(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the worker refuses list[...]
     await services.ledger.collect(received_events(events))
+
+
+@app.timer_trigger(arg_name="timer", schedule=settings.outbox_schedule)
+async def republish_outbox(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding is named by it
+    await services.republisher.run()

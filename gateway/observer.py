@@ -41,8 +41,20 @@ class Observer(Protocol):
         """So many usage events are durable; the oldest waited `lag` seconds for it."""
         ...
 
+    def outboxed(self, events: int) -> None:
+        """So many usage events went into the outbox because the hub did not take them."""
+        ...
+
+    def replayed(self, records: int) -> None:
+        """So many records left the outbox for the hub."""
+        ...
+
     def lost(self, events: int) -> None:
         """So many usage events were taken by no store."""
+        ...
+
+    def intents_dropped(self, intents: int) -> None:
+        """So many intents were not published."""
         ...
 
 
@@ -63,7 +75,13 @@ class NoObserver:
 
     def published(self, events: int, lag: float) -> None: ...
 
+    def outboxed(self, events: int) -> None: ...
+
+    def replayed(self, records: int) -> None: ...
+
     def lost(self, events: int) -> None: ...
+
+    def intents_dropped(self, intents: int) -> None: ...
 
 
 UNOBSERVED: Final = NoObserver()

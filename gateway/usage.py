@@ -126,3 +126,13 @@ _decode_announcement: Final = msgspec.json.Decoder(Intent | Withdrawal).decode
 def decode(body: bytes) -> Record:
     """Return the record. Raises msgspec.DecodeError (ValidationError included) with the path of what is wrong."""
     return _decode_announcement(body) if body.startswith(_KIND) else decode_event(body)
+
+
+def replayed(body: bytes) -> bytes:
+    """Return a usage event's JSON marked as replayed: it may have been published before. All else stays as it is."""
+    try:
+        event = decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # The ledger keeps it as a dead letter, where somebody sees it.
+        return body
+    return encode(msgspec.structs.replace(event, replayed=True)) if isinstance(event, UsageEvent) else body

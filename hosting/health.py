@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.delivery import DeliveryState
 from seams.clock import Clock
 from seams.tables import TableError, Tables
 
@@ -67,9 +68,15 @@ def storage_check(tables: Tables) -> Check:
     return check
 
 
-def stream_finding(failing_for: float | None, waiting: int, lost: int) -> Finding:
-    """Return the finding on the event stream: not ok while it refuses batches."""
-    facts: dict[str, str | int | float | bool] = {"waiting": waiting, "lost": lost}
-    if failing_for is not None:
-        facts["last_refusal_seconds_ago"] = round(failing_for, 1)
-    return Finding(ok=failing_for is None or failing_for > REFUSED_SECONDS, facts=facts)
+def stream_finding(waiting: int, delivery: DeliveryState) -> Finding:
+    """Return the finding on the event stream: not ok while it refuses batches or events are in memory only."""
+    facts: dict[str, str | int | float | bool] = {
+        "waiting": waiting,
+        "outboxed": delivery.outboxed,
+        "in_memory": delivery.kept,
+        "lost": delivery.lost,
+    }
+    refused = delivery.failing_for
+    if refused is not None:
+        facts["last_refusal_seconds_ago"] = round(refused, 1)
+    return Finding(ok=not delivery.kept and (refused is None or refused > REFUSED_SECONDS), facts=facts)

@@ -59,7 +59,7 @@ class GatewayMetrics(NoObserver):
         self._subscriptions: set[str] = set()
         self._published = 0
         self._lag = Histogram(LAG_BOUNDS)
-        self._lost = 0
+        self._outboxed = self._replayed = self._lost = self._dropped = 0
 
     @override
     def call_started(self, call: Call) -> None:
@@ -101,8 +101,20 @@ class GatewayMetrics(NoObserver):
         self._lag.observe(lag)
 
     @override
+    def outboxed(self, events: int) -> None:
+        self._outboxed += events
+
+    @override
+    def replayed(self, records: int) -> None:
+        self._replayed += records
+
+    @override
     def lost(self, events: int) -> None:
         self._lost += events
+
+    @override
+    def intents_dropped(self, intents: int) -> None:
+        self._dropped += intents
 
     def families(self) -> Iterator[Family]:
         """Yield everything that was counted since the instance started."""
@@ -138,8 +150,11 @@ class GatewayMetrics(NoObserver):
         yield _counter(
             "refusals", "Errors that the gateway itself answered with.", ("code", "status"), self._refusals.items()
         )
-        yield _counter("usage_events_published", "Usage events that are durable.", (), [((), self._published)])
+        yield _counter("usage_events_published", "Usage events that the hub took.", (), [((), self._published)])
+        yield _counter("usage_events_outboxed", "Usage events in the outbox instead.", (), [((), self._outboxed)])
+        yield _counter("usage_records_replayed", "Records from the outbox to the hub.", (), [((), self._replayed)])
         yield _counter("usage_events_lost", "Usage events that no store took; must be 0.", (), [((), self._lost)])
+        yield _counter("intents_dropped", "Intents that were not published.", (), [((), self._dropped)])
         yield _histogram(
             "usage_event_lag",
             "From an event's hand-over to its acknowledgement, the oldest of a batch.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from chargeback.prices import Prices
 from gateway.catalog import Catalog
+from gateway.delivery import Delivery
 from gateway.observer import Observer
 from gateway.publisher import UsagePublisher
 from gateway.routing.breaker import BreakerState
@@ -56,6 +57,7 @@ class Watched:
     catalog: Catalog
     pool: Pool
     publisher: UsagePublisher
+    delivery: Delivery
     tables: Tables
     counter: TokenCounter
     prices: Prices
@@ -132,7 +134,9 @@ class Monitoring:
         )
         waiting = [((), self._watched.publisher.waiting)]
         lines = [((), dropped)]
+        kept = [((), self._watched.delivery.state().kept)]
         yield Family("tollgate_usage_events_waiting", "gauge", "Usage events that wait for a batch.", (), waiting)
+        yield Family("tollgate_usage_events_in_memory", "gauge", "Usage events that no store takes now.", (), kept)
         yield Family("tollgate_log_lines_dropped_total", "counter", "Lines of calls not written.", (), lines)
 
     async def _catalog(self) -> Finding:
@@ -140,8 +144,7 @@ class Monitoring:
         return Finding(ok=True, facts={"backends": len(catalog.backends), "deployments": len(catalog.deployments)})
 
     async def _event_stream(self) -> Finding:
-        publisher = self._watched.publisher
-        return stream_finding(publisher.failing_for(), publisher.waiting, publisher.lost)
+        return stream_finding(self._watched.publisher.waiting, self._watched.delivery.state())
 
     async def _vocabulary(self) -> Finding:
         loaded = self._watched.counter.loaded()

@@ -44,8 +44,17 @@ class Observers:
     def published(self, events: int, lag: float) -> None:
         self._tell("published", events, lag)
 
+    def outboxed(self, events: int) -> None:
+        self._tell("outboxed", events)
+
+    def replayed(self, records: int) -> None:
+        self._tell("replayed", records)
+
     def lost(self, events: int) -> None:
         self._tell("lost", events)
+
+    def intents_dropped(self, intents: int) -> None:
+        self._tell("intents_dropped", intents)
 
     def _tell(self, what: str, *arguments: object) -> None:
         for observer in self._observers:

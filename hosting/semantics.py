@@ -57,7 +57,10 @@ BREAKER_CHANGES: Final = "tollgate.breaker.changes"
 BREAKER_STATE: Final = "tollgate.breaker.state"
 REFUSALS: Final = "tollgate.refusals"
 EVENT_LAG: Final = "tollgate.usage_event.lag"
+EVENTS_OUTBOXED: Final = "tollgate.usage_events.outboxed"
+RECORDS_REPLAYED: Final = "tollgate.usage_records.replayed"
 EVENTS_LOST: Final = "tollgate.usage_events.lost"
+INTENTS_DROPPED: Final = "tollgate.intents.dropped"
 
 DURATION_BOUNDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Seconds; the buckets that the conventions ask for."""

@@ -25,6 +25,7 @@ from gateway.cache.embeddings import Embeddings
 from gateway.cache.kept_rows import KeptRows
 from gateway.catalog import Catalog, ManagedIdentity
 from gateway.catalog_file import load_catalog
+from gateway.delivery import Delivery
 from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.identity.callers import Callers
 from gateway.identity.entra import EntraRules, EntraTokens
@@ -33,8 +34,10 @@ from gateway.intake import Intake
 from gateway.limits.limiter import Limiter
 from gateway.limits.sharing import Sharing
 from gateway.metering import Meter
+from gateway.outbox import Outbox
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay, StreamRules
+from gateway.republisher import Republisher
 from gateway.routes import Gateway
 from gateway.routing.affinity import Affinity
 from gateway.routing.breaker import BreakerRules
@@ -88,6 +91,7 @@ class Services:
     gateway: Gateway
     models: Models
     enricher: Enricher
+    republisher: Republisher
     ledger: Ledger
     statements: Statements
     dead_letters: DeadLetters
@@ -131,10 +135,12 @@ class _Builder:
         directory = self._directory(catalog, store)
         callers = Callers(directory, self._callers_tokens())
         prices = Prices()
-        publisher = UsagePublisher(stream, self._observer)
+        outbox = Outbox(seams.tables, self._clock, os.urandom(6).hex())
+        delivery = Delivery(stream, outbox, self._observer)
+        publisher = UsagePublisher(delivery)
         meter = Meter(counter, publisher, self._clock, self._observer)
         pool = Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds, self._observer)
-        monitoring = self._monitoring(Watched(catalog, pool, publisher, seams.tables, counter, prices))
+        monitoring = self._monitoring(Watched(catalog, pool, publisher, delivery, seams.tables, counter, prices))
         cooldowns = SharedCooldowns(seams.tables, pool, self._clock)
         gateway = self._gateway(
             catalog,
@@ -157,6 +163,7 @@ class _Builder:
                 EnricherRules(deployment=settings.enrichment_deployment),
                 CallCosts(StatementPricing(prices), catalog, self._clock),
             ),
+            republisher=Republisher(outbox, stream, self._clock, self._observer),
             ledger=Ledger(seams.tables, prices, stream.incarnation, detail_rows=settings.detail_rows),
             statements=Statements(seams.tables, prices),
             dead_letters=DeadLetters(seams.tables, stream, self._clock),

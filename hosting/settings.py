@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     )
     deadline_seconds: Seconds = Field(default=230.0, description="No new attempt starts after it.")
     publish_timeout_seconds: Seconds = Field(default=10.0, description="For one acknowledgement of usage events.")
+    outbox_schedule: str = Field(
+        default="*/30 * * * * *", description="NCRONTAB: when usage events leave the outbox for the event hub."
+    )
     enrichment_deployment: str = Field(default="gpt-4o-mini", description="The deployment that tickets are sent to.")
     detail_rows: bool = Field(default=True, description="Keep one row per usage event as the audit trail.")
 

@@ -40,7 +40,7 @@ INSTRUMENTATIONS: Final = (
 )
 """Libraries that the distribution would patch: calls have spans of ours, and the rest costs more than it tells."""
 
-LOST_EVENTS_LOGGER: Final = "gateway.publisher"
+LOST_EVENTS_LOGGER: Final = "gateway.delivery"
 
 _W3C: Final = TraceContextTextMapPropagator()
 
@@ -73,7 +73,10 @@ class OpenTelemetry(NoObserver):
         self._changes = meter.create_counter(names.BREAKER_CHANGES, "{change}")
         self._refusals = meter.create_counter(names.REFUSALS, "{refusal}")
         self._lag = meter.create_histogram(names.EVENT_LAG, "s", explicit_bucket_boundaries_advisory=seconds)
+        self._outboxed = meter.create_counter(names.EVENTS_OUTBOXED, "{event}")
+        self._replayed = meter.create_counter(names.RECORDS_REPLAYED, "{record}")
         self._lost = meter.create_counter(names.EVENTS_LOST, "{event}")
+        self._dropped = meter.create_counter(names.INTENTS_DROPPED, "{intent}")
         meter.create_observable_gauge(names.BREAKER_STATE, [self._observe_breakers])
 
     @override
@@ -128,8 +131,20 @@ class OpenTelemetry(NoObserver):
         self._lag.record(lag)
 
     @override
+    def outboxed(self, events: int) -> None:
+        self._outboxed.add(events)
+
+    @override
+    def replayed(self, records: int) -> None:
+        self._replayed.add(records)
+
+    @override
     def lost(self, events: int) -> None:
         self._lost.add(events)
+
+    @override
+    def intents_dropped(self, intents: int) -> None:
+        self._dropped.add(intents)
 
     def _measure(self, call: Call, event: UsageEvent | None) -> None:
         about: dict[str, AttributeValue] = {

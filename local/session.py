@@ -61,6 +61,8 @@ def _log_level() -> str:
 
 async def _serve(listener: socket.socket) -> int:
     os.environ["TOLLGATE_SEAMS"] = "local.seams:open_seams"
+    # Whoever tries what an outage does should not have to wait for half a minute.
+    os.environ.setdefault("OUTBOX_SCHEDULE", "*/2 * * * * *")
     async with contextlib.AsyncExitStack() as stack:
         demo: Demo | None = None
         if not os.environ.get("GATEWAY_CATALOG"):

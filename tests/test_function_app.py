@@ -13,10 +13,10 @@ SETTINGS = {"TOLLGATE_SEAMS": "local.seams:open_seams", "DEMO_BACKEND_KEY": "unu
 
 @pytest.mark.parametrize("name", ["worker-streamed", "worker-buffered"])
 def test_the_worker_serves_it(name: str, tmp_path: Path) -> None:
-    """Both functions are indexed as Azure needs them, and the app answers through the worker."""
+    """The functions are indexed as Azure needs them, and the app answers through the worker."""
     with start_host(name, tmp_path, ROOT, STATE=str(tmp_path), **SETTINGS) as host:
         functions = host.ready["functions"]
-        assert set(functions) == {"http_app", "collect_usage"}
+        assert set(functions) == {"http_app", "collect_usage", "republish_outbox"}
         http, *_ = functions["http_app"]["bindings"]
         assert (http["type"], http["route"], http["authLevel"]) == ("httpTrigger", "{*path}", "ANONYMOUS")
         assert len(http["methods"]) == 7
@@ -24,6 +24,8 @@ def test_the_worker_serves_it(name: str, tmp_path: Path) -> None:
         assert (usage["type"], usage["eventHubName"], usage["connection"]) == ("eventHubTrigger", "usage", "EVENTHUB")
         assert (usage["cardinality"], usage["dataType"]) == ("MANY", "BINARY")
         assert functions["collect_usage"]["max_retries"] == -1
+        (timer,) = functions["republish_outbox"]["bindings"]
+        assert (timer["type"], timer["schedule"]) == ("timerTrigger", "*/30 * * * * *")
         assert "/openai/deployments/{deployment}/chat/completions" in host.get("/openapi.json")["paths"]
         assert host.request("GET", "/openai/v1/models")[0].status == 401
 

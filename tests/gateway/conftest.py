@@ -20,6 +20,7 @@ from gateway.cache.cache import Cache
 from gateway.cache.embeddings import Embeddings
 from gateway.cache.kept_rows import KeptRows
 from gateway.catalog_file import load_catalog
+from gateway.delivery import Delivery
 from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.identity.callers import Callers
 from gateway.intake import Intake
@@ -27,6 +28,7 @@ from gateway.limits.limiter import Limiter
 from gateway.limits.sharing import Sharing
 from gateway.metering import Meter
 from gateway.observer import UNOBSERVED, Observer
+from gateway.outbox import Outbox
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
@@ -166,7 +168,8 @@ async def run_gateway(
     clock = clock or SystemClock()
     stream = RecordingStream()
     upstream = AiohttpUpstream(connect_timeout=2)
-    meter = Meter(counter, UsagePublisher(stream, observer), clock, observer)
+    outbox = Outbox(tables or NoTables(), clock, "one")
+    meter = Meter(counter, UsagePublisher(Delivery(stream, outbox, observer)), clock, observer)
     number = Random(7).random if random else lambda: 0.5
     pool = Pool(number, BreakerRules(), timeouts.first_byte, observer)
     cooldowns = SharedCooldowns(tables or NoTables(), pool, clock)

@@ -11,22 +11,20 @@ import pytest
 from gateway.call import Call
 from gateway.catalog import Member
 from gateway.errors import GatewayError
-from gateway.publisher import UsagePublisher
+from gateway.observer import NoObserver
 from gateway.routing.breaker import Breaker, BreakerRules, BreakerState
 from gateway.tokens import TokenCounter
 from gateway.usage import UsageEvent
 from local.simulator.faults import Cut, Status
 from local.simulator.server import Simulator
-from seams.events import StreamUnavailable
-from tests.gateway.conftest import RecordingStream, RunningGateway, run_gateway
-from tests.gateway.event import an_event
+from tests.gateway.conftest import RunningGateway, run_gateway
 
 HELLO: Any = [{"role": "user", "content": "The printer on floor three is on fire."}]
 THROTTLED = Status(status=429, headers={"retry-after-ms": "60000"})
 
 
 @dataclass
-class Notes:
+class Notes(NoObserver):
     """An Observer that writes down what it hears."""
 
     heard: list[tuple[Any, ...]] = field(default_factory=list)
@@ -129,32 +127,3 @@ def test_a_breaker_tells_when_it_changes() -> None:
     assert breaker.failed(10)
     breaker.admit(60, 60)
     assert [breaker.succeeded(60), breaker.succeeded(60)] == [True, False]
-
-
-class RefusingStream(RecordingStream):
-    """Refuses the first `refusals` batches."""
-
-    refusals = 1
-
-    async def publish(self, bodies: Sequence[bytes], key: str) -> None:
-        if self.refusals:
-            self.refusals -= 1
-            raise StreamUnavailable("not now")
-        await super().publish(bodies, key)
-
-
-async def test_events_that_are_refused_and_lost(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A publisher tells how long its stream refuses, forgets it with the next batch taken, and says what it lost."""
-    monkeypatch.setattr("gateway.publisher.PAUSES", (0.001,))
-    stream = RefusingStream()
-    publisher = UsagePublisher(stream, notes)
-    assert publisher.failing_for() is None
-    stream.refusals = 2
-    await publisher.publish(an_event("one"))
-    assert publisher.failing_for() is not None
-    assert notes.heard == [("lost", 1)]
-    await publisher.publish(an_event("two"))
-    assert publisher.failing_for() is None
-    assert notes.heard[1:] == [("published", 1)]
-    assert (publisher.lost, publisher.waiting) == (1, 0)
-    await publisher.close()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.delivery import DeliveryState
 from hosting.health import KEPT_SECONDS, STORAGE_SECONDS, Finding, Readiness, storage_check, stream_finding
 from seams.tables import Table, TableUnavailable
 from tests.gateway.conftest import KEY, OPERATOR_KEY, UPSTREAM_KEY
@@ -73,7 +74,7 @@ async def test_details_for_operators(app: WatchedApp) -> None:
     assert set(checks) == {"catalog", "storage", "event_stream", "vocabulary", "price_book"}
     assert all(check["ok"] for check in checks.values())
     assert checks["catalog"]["facts"] == {"backends": 2, "deployments": 3}
-    assert checks["event_stream"]["facts"] == {"waiting": 0, "lost": 0}
+    assert checks["event_stream"]["facts"] == {"waiting": 0, "outboxed": 0, "in_memory": 0, "lost": 0}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", checks["price_book"]["facts"]["latest_change"])
     assert not any(secret in answer.text for secret in (KEY, OPERATOR_KEY, UPSTREAM_KEY))
 
@@ -121,4 +122,10 @@ async def test_many_questions_are_one_look() -> None:
 @pytest.mark.parametrize(("failing_for", "ok"), [(None, True), (0.0, False), (59.0, False), (61.0, True)])
 def test_a_stream_that_refuses(failing_for: float | None, ok: bool) -> None:
     """A refusal counts for a minute: an instance that is sent no calls would never publish and so never recover."""
-    assert stream_finding(failing_for, 3, 0).ok is ok
+    assert stream_finding(3, DeliveryState(failing_for, 0, 0, 0, 0)).ok is ok
+
+
+def test_events_that_no_store_takes() -> None:
+    """An instance whose usage events are in memory only is not ready, and says how many."""
+    finding = stream_finding(3, DeliveryState(None, kept=7, outboxed=2, lost=1, dropped_intents=0))
+    assert finding == Finding(ok=False, facts={"waiting": 3, "outboxed": 2, "in_memory": 7, "lost": 1})
