@@ -40,4 +40,9 @@ def _demo_lines(url: str, now: datetime, demo: Demo) -> list[str]:
         f"    curl -N '{url}/openai/deployments/gpt-4o-mini/chat/completions?api-version=2024-10-21' \\",
         f"      -H 'api-key: {KEYS['service-desk']}' -H 'Content-Type: application/json' \\",
         """      -d '{"stream": true, "messages": [{"role": "user", "content": "Why did the VPN drop at noon?"}]}'""",
+        "",
+        "  A ticket to enrich, with its choices; local/demo/tickets has more:",
+        "",
+        f"    curl {url}/enrich -H 'api-key: {KEYS['service-desk']}' -H 'Content-Type: application/json' \\",
+        "      -d @local/demo/tickets/vpn-drops.json",
     ]

@@ -3,6 +3,7 @@
 import json
 import shlex
 from datetime import UTC, datetime
+from pathlib import Path
 
 from local.demonstration import Demo
 from local.ready import ready_text
@@ -35,6 +36,14 @@ def test_commands_can_be_pasted() -> None:
     words = shlex.split("\n".join(lines[start : start + 3]))
     assert words[:2] == ["curl", "-N"]
     assert json.loads(words[-1])["stream"] is True
+
+
+def test_the_ticket_to_enrich_is_there() -> None:
+    """The curl that enriches posts a file of the repository that is JSON."""
+    text = ready_text(URL, NOW, demo=Demo({"a": "http://127.0.0.1:1"}, {}), catalog="", not_served=[])
+    words = shlex.split(text[text.index(f"curl {URL}/enrich") :].partition("\n\n")[0])
+    assert words[1] == f"{URL}/enrich"
+    assert json.loads((Path(__file__).parents[2] / words[-1].removeprefix("@")).read_text())["ticket"]
 
 
 def test_own_catalog() -> None:
