@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 refused, 2 not called correctly, 3 no answer or one that s
 
 import typer
 
-from hosting import subscription_commands
+from hosting import deadletter_commands, subscription_commands
 
 HELP = """Operate a running Tollgate.
 
@@ -24,6 +24,7 @@ def build() -> typer.Typer:
     # With a callback the name of a group is always given, however few groups there are.
     tollgate.callback()(lambda: None)
     tollgate.add_typer(subscription_commands.build(), name="subscriptions")
+    tollgate.add_typer(deadletter_commands.build(), name="deadletters")
     return tollgate
 
 

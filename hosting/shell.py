@@ -29,8 +29,13 @@ def connected(url: str, timeout: float = TIMEOUT_SECONDS) -> Iterator[TollgateAp
         with TollgateApi(url, _key(), timeout) as api:
             yield api
     except ApiError as error:
-        Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
+        tell(str(error))
         raise typer.Exit(error.exit_code) from error
+
+
+def tell(error: str) -> None:
+    """Write what went wrong to stderr."""
+    Console(stderr=True).print(f"[red]Error:[/red] {escape(error)}", soft_wrap=True)
 
 
 def print_json(content: object) -> None:

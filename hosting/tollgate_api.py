@@ -51,20 +51,29 @@ class TollgateApi:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def json(self, fields: Collection[str], method: str, path: str, body: Mapping[str, Any] | None = None) -> Json:
-        """Return the answer's JSON object, which has these fields; `body` is sent as JSON."""
-        answer = self.answer(method, path, body)
+    def json(
+        self,
+        fields: Collection[str],
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+    ) -> Json:
+        """Return the answer's JSON object, which has these fields; sends `body` as JSON, or `content` as it is."""
+        answer = self.answer(method, path, body, content)
         try:
-            content: Any = answer.json()
+            found: Any = answer.json()
         except ValueError:
-            content = None
-        if not isinstance(content, dict) or not all(field in content for field in fields):
+            found = None
+        if not isinstance(found, dict) or not all(field in found for field in fields):
             raise Unreachable(f"{self._http.base_url} answered with something else: is this Tollgate?")
-        return content
+        return found
 
-    def answer(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx2.Response:
+    def answer(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, content: bytes | None = None
+    ) -> httpx2.Response:
         try:
-            answer = self._http.request(method, path, json=body)
+            answer = self._http.request(method, path, json=body, content=content)
         except httpx2.TimeoutException as error:
             raise Unreachable(f"{self._http.base_url} did not answer within {self._timeout:g} s.") from error
         except httpx2.HTTPError as error:

@@ -1,0 +1,41 @@
+"""The command `tollgate` run as a process of its own."""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from tests.gateway.conftest import OPERATOR_KEY
+
+COMMAND = [sys.executable, "-c", "from hosting.cli import main; main()"]
+SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+async def tollgate(url: str, *arguments: str, key: str = OPERATOR_KEY, stdin: str = "") -> Ran:
+    environment = {**os.environ, "TOLLGATE_URL": url, "TOLLGATE_KEY": key, "COLUMNS": "200"}
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        env=environment,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(SECONDS):
+        out, err = await process.communicate(stdin.encode())
+    assert process.returncode is not None
+    assert "Traceback" not in err.decode()
+    return Ran(process.returncode, out.decode(), err.decode())
