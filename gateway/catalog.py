@@ -12,6 +12,9 @@ from gateway.usage import DeploymentType
 
 type Period = Literal["day", "week", "month"]
 
+type Currency = Literal["USD"]
+"""What list prices are in; there is no rate to keep a budget in another one by."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
@@ -109,7 +112,7 @@ class Quota:
 @dataclass(frozen=True, slots=True)
 class Budget:
     amount: Decimal
-    currency: str
+    currency: Currency
     per: Period
     hard: bool
 

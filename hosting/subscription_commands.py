@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from hosting import subscription_fields as fields
 from hosting.management_api import ManagementApi
 from hosting.shell import LOCAL, AsJson, Url, connected, print_json
+from hosting.subscription_fields import given, with_fields
 from hosting.subscription_tables import keys_text, subscription_table, subscriptions_table
 
 HELP = """Manage subscriptions: who may call which deployments, within what limits, by which keys."""
@@ -66,37 +66,12 @@ def show(name: Name, url: Url = LOCAL, as_json: AsJson = False) -> None:
         _show(api.show(name), as_json=as_json)
 
 
-def create(
-    name: Name,
-    *,
-    url: Url = LOCAL,
-    cost_centre: fields.CostCentre = None,
-    deployment: fields.Deployments = None,
-    identity: fields.Identities = None,
-    requests_per_minute: fields.Count = None,
-    tokens_per_minute: fields.Count = None,
-    concurrent: fields.Count = None,
-    quota: fields.Quota = None,
-    budget: fields.Budget = None,
-    hard: fields.Hard = None,
-    may_choose_backend: fields.MayChoose = None,
-    file: fields.File = None,
-    as_json: AsJson = False,
-) -> None:
+@with_fields
+def create(name: Name, *, url: Url = LOCAL, as_json: AsJson = False, **fields: Any) -> None:
     """Create a subscription and print its two keys, this once."""
-    given = fields.given(
-        cost_centre=cost_centre,
-        deployments=deployment,
-        identities=identity,
-        limits=(requests_per_minute, tokens_per_minute, concurrent),
-        quota=quota,
-        budget=budget,
-        hard=hard,
-        may_choose_backend=may_choose_backend,
-        file=file,
-    )
+    content = given(**fields) | {"name": name}
     with _api(url) as api:
-        created = api.create(given | {"name": name})
+        created = api.create(content)
     if as_json:
         print_json(created)
         return
@@ -104,39 +79,19 @@ def create(
     print(keys_text(created["keys"]))  # noqa: T201 - a key is neither wrapped nor coloured
 
 
+@with_fields
 def change(
     name: Name,
     *,
     url: Url = LOCAL,
-    cost_centre: fields.CostCentre = None,
-    deployment: fields.Deployments = None,
-    identity: fields.Identities = None,
-    requests_per_minute: fields.Count = None,
-    tokens_per_minute: fields.Count = None,
-    concurrent: fields.Count = None,
-    quota: fields.Quota = None,
-    budget: fields.Budget = None,
-    hard: fields.Hard = None,
-    may_choose_backend: fields.MayChoose = None,
-    file: fields.File = None,
     clear: Annotated[
         list[str] | None, typer.Option(help="Take this field back to its default; may be repeated.")
     ] = None,
     as_json: AsJson = False,
+    **fields: Any,
 ) -> None:
     """Change fields of a subscription; what is not named stays. Lists are replaced whole."""
-    given = fields.given(
-        cost_centre=cost_centre,
-        deployments=deployment,
-        identities=identity,
-        limits=(requests_per_minute, tokens_per_minute, concurrent),
-        quota=quota,
-        budget=budget,
-        hard=hard,
-        may_choose_backend=may_choose_backend,
-        file=file,
-    )
-    patch: dict[str, Any] = dict.fromkeys(clear or ()) | given
+    patch: dict[str, Any] = dict.fromkeys(clear or ()) | given(**fields)
     if not patch:
         raise typer.BadParameter("Name a field to change.")
     with _api(url) as api:

@@ -6,31 +6,15 @@ What a field may hold is the gateway's to say: here only its shape is made.
 import json
 import re
 import sys
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-CostCentre = Annotated[str | None, typer.Option(help="Who pays.")]
-Deployments = Annotated[
-    list[str] | None, typer.Option(help="A deployment it may use; may be repeated. None at all: every deployment.")
-]
-Identities = Annotated[
-    list[str] | None,
-    typer.Option(help="Whose access tokens serve as its keys: azp:ID, oid:ID, group:ID, role:NAME; may be repeated."),
-]
 Count = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
-Quota = Annotated[str | None, typer.Option(metavar="TOKENS/PERIOD", help="Such as 50000000/month.")]
-Budget = Annotated[str | None, typer.Option(metavar="AMOUNT/PERIOD", help="Such as 500.00/month or 500.00EUR/month.")]
-Hard = Annotated[bool | None, typer.Option("--hard/--soft", help="Refuse calls over the budget, or only warn.")]
-MayChoose = Annotated[
-    bool | None,
-    typer.Option("--may-choose-backend/--may-not-choose-backend", help="Callers may name a backend in a header."),
-]
-File = Annotated[
-    Path | None,
-    typer.Option(help="JSON with any of the catalog's fields, - for standard input; options win over it."),
-]
 
 _QUOTA = re.compile(r"(?P<tokens>[0-9]{1,18})/(?P<per>[a-z]+)")
 _BUDGET = re.compile(r"(?P<amount>[0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?P<currency>[A-Z]{3})?/(?P<per>[a-z]+)")
@@ -38,34 +22,85 @@ _BUDGET = re.compile(r"(?P<amount>[0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?P<currency>[
 
 def given(
     *,
-    cost_centre: str | None,
-    deployments: list[str] | None,
-    identities: list[str] | None,
-    limits: tuple[int | None, int | None, int | None],
-    quota: str | None,
-    budget: str | None,
-    hard: bool | None,
-    may_choose_backend: bool | None,
-    file: Path | None,
+    cost_centre: Annotated[str | None, typer.Option(help="Who pays.")] = None,
+    deployment: Annotated[
+        list[str] | None, typer.Option(help="A deployment it may use; may be repeated. None at all: every deployment.")
+    ] = None,
+    identity: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose access tokens serve as its keys: azp:ID, oid:ID, group:ID, role:NAME; repeatable."),
+    ] = None,
+    requests_per_minute: Count = None,
+    tokens_per_minute: Count = None,
+    concurrent: Count = None,
+    quota: Annotated[str | None, typer.Option(metavar="TOKENS/PERIOD", help="Such as 50000000/month.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="AMOUNT/PERIOD", help="In US dollars: 500.00/month.")] = None,
+    hard: Annotated[bool | None, typer.Option("--hard/--soft", help="Refuse over the budget, or only warn.")] = None,
+    may_choose_backend: Annotated[
+        bool | None,
+        typer.Option("--may-choose-backend/--may-not-choose-backend", help="Callers may name a backend in a header."),
+    ] = None,
+    cache: Annotated[
+        Literal["exact", "semantic"] | None, typer.Option(help="Answer again what was answered before.")
+    ] = None,
+    cache_ttl: Annotated[int | None, typer.Option(min=1, metavar="SECONDS", help="How long answers are kept.")] = None,
+    cache_deployment: Annotated[
+        list[str] | None, typer.Option(help="A deployment whose answers are cached; may be repeated. None at all: all.")
+    ] = None,
+    prompt_shield: Annotated[
+        bool | None, typer.Option("--prompt-shield/--no-prompt-shield", help="Check prompts by Content Safety.")
+    ] = None,
+    fail: Annotated[
+        Literal["open", "closed"] | None, typer.Option(help="What a prompt without a verdict does: go on, or not.")
+    ] = None,
+    log_prompts: Annotated[
+        bool | None, typer.Option("--log-prompts/--no-log-prompts", help="Keep prompts and completions, redacted.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="JSON with any of the catalog's fields, - for standard input; options win over it."),
+    ] = None,
 ) -> dict[str, Any]:
-    """Return the fields that were named; `limits` are requests and tokens per minute and concurrent requests.
-
-    Raises typer.BadParameter.
-    """
-    content = _read(file) if file is not None else {}
-    named = {
+    """Return the fields that were named. Raises typer.BadParameter."""
+    plain = {
         "cost_centre": cost_centre,
-        "deployments": deployments or None,
-        "identities": identities or None,
+        "deployments": deployment or None,
+        "identities": identity or None,
         "may_choose_backend": may_choose_backend,
+        "log_prompts": log_prompts,
         "quota": _quota(quota) if quota is not None else None,
     }
-    content |= {name: value for name, value in named.items() if value is not None}
-    counts = dict(zip(("requests_per_minute", "tokens_per_minute", "concurrent"), limits, strict=True))
-    _merge(content, "limits", {name: count for name, count in counts.items() if count is not None})
-    _merge(content, "budget", _budget(budget) if budget is not None else {})
-    _merge(content, "budget", {"hard": hard} if hard is not None else {})
+    tables = {
+        "limits": {
+            "requests_per_minute": requests_per_minute,
+            "tokens_per_minute": tokens_per_minute,
+            "concurrent": concurrent,
+        },
+        "budget": (_budget(budget) if budget is not None else {}) | {"hard": hard},
+        "cache": {"kind": cache, "ttl_seconds": cache_ttl, "deployments": cache_deployment or None},
+        "safety": {"prompt_shield": prompt_shield, "fail": fail},
+    }
+    content = (_read(file) if file is not None else {}) | _named(plain)
+    for name, fields in tables.items():
+        _merge(content, name, _named(fields))
     return content
+
+
+def with_fields(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with an option for each field, in place of its `**fields`: they are what `given` takes."""
+    own = [each for each in signature(command).parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+    options = list(signature(given).parameters.values())
+
+    @wraps(command)
+    def run(**arguments: Any) -> None:
+        command(**arguments)
+
+    run.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]  # where inspect looks for it
+    return run
+
+
+def _named(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _merge(content: dict[str, Any], name: str, fields: dict[str, Any]) -> None:

@@ -21,10 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Pricing(Protocol):
-    """The prices that statements are made with."""
-
-    @property
-    def currency(self) -> str: ...
+    """The prices that statements are made with, in US dollars."""
 
     def amount(
         self, model: str, day: date, meters: Meters, *, model_version: str, deployment_type: str, service_tier: str
@@ -34,10 +31,9 @@ class Pricing(Protocol):
 
 
 class Costs:
-    """Amounts are whole units of money (limits.MONEY_UNIT) in `currency`. Unpriced use counts nothing and is logged."""
+    """Amounts are whole units of money (limits.MONEY_UNIT). Unpriced use counts nothing and is logged."""
 
     def __init__(self, pricing: Pricing) -> None:
-        self.currency = pricing.currency
         self._pricing = pricing
         self._unpriced: set[tuple[str, str]] = set()
         self._samples: dict[tuple[str, frozenset[DeploymentType], int], tuple[Decimal, Decimal]] = {}

@@ -51,7 +51,7 @@ class Limiter:
         self._costs = Costs(pricing)
         self._sharing = sharing
         self._calendar = Calendar(clock)
-        self._plans = Plans(pricing.currency, shared=sharing is not None)
+        self._plans = Plans(shared=sharing is not None)
         self._reserved: OrderedDict[Reservation, None] = OrderedDict()
 
     async def reserve(self, call: Call) -> None:
@@ -76,6 +76,14 @@ class Limiter:
         reservation = await self._taken(call, plan, demand, moment)
         self._reserved[reservation] = None
         call.claim = _Claim(self, plan, reservation, estimate)
+
+    def tell(self, call: Call) -> None:
+        """Leave what is left of the limits as `call.limit_headers`, for an answer that takes nothing of them."""
+        if call.subscription.limited:
+            moment = self._calendar.moment()
+            plan = self._plans.plan(call.subscription, call.deployment.name, moment.now)
+            if plan.allowances:
+                call.limit_headers = limit_headers(plan.allowances, moment)
 
     def settle(self, plan: Plan, reservation: Reservation, estimate: Estimate, events: list[UsageEvent]) -> None:
         """Count the events as the statement does; no events: no backend was at work."""

@@ -14,7 +14,7 @@ from gateway.limits.periods import Moment
 from gateway.limits.windows import Entry, Window
 
 MONEY_UNIT: Final = Decimal("1E-10")
-"""Of the budget's currency: what a statement's lines are rounded to. Amounts of money are whole units of it."""
+"""Of a US dollar: what a statement's lines are rounded to. Amounts of money are whole units of it."""
 
 RATE_SLICE: Final = 10
 PERIOD_SLICE: Final = 100

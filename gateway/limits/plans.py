@@ -1,6 +1,5 @@
 """What a subscription's calls of a deployment are checked against, kept for as long as it is in use."""
 
-import logging
 from typing import Final
 
 from gateway.catalog import DeploymentLimits, Subscription
@@ -13,8 +12,6 @@ IDLE: Final = 600.0
 
 SWEEP: Final = 60.0
 NO_LIMITS: Final = DeploymentLimits()
-
-logger = logging.getLogger(__name__)
 
 
 class Plan:
@@ -44,17 +41,12 @@ class Plan:
 
 
 class Plans:
-    """`currency` is that of the prices; a budget in another one cannot be kept, which is logged once.
+    """`shared`: periods are in the shared rows as well, so that a subscription nobody uses can be let go."""
 
-    `shared`: periods are in the shared rows as well, so that a subscription nobody uses can be let go.
-    """
-
-    def __init__(self, currency: str, *, shared: bool) -> None:
-        self._currency = currency
+    def __init__(self, *, shared: bool) -> None:
         self._shared = shared
         self._plans: dict[tuple[str, str], Plan] = {}
         self._groups: dict[str, Group] = {}
-        self._complained: set[str] = set()
         self._swept_at = 0.0
 
     def plan(self, subscription: Subscription, deployment: str, now: float) -> Plan:
@@ -73,8 +65,7 @@ class Plans:
         whole = DeploymentLimits(subscription.limits, subscription.quota, subscription.budget)
         scopes = {WHOLE: whole, deployment: subscription.deployment_limits.get(deployment, NO_LIMITS)}
         allowances = []
-        for row, written in scopes.items():
-            limits = self._kept(subscription.name, written)
+        for row, limits in scopes.items():
             allowance = group.allowances.get(row)
             if allowance is None and limits != NO_LIMITS:
                 allowance = group.allowances[row] = Allowance(row, limits)
@@ -86,17 +77,6 @@ class Plans:
         if old is not None:
             plan.learned = old.learned
         return plan
-
-    def _kept(self, name: str, limits: DeploymentLimits) -> DeploymentLimits:
-        budget = limits.budget
-        if budget is None or budget.currency == self._currency:
-            return limits
-        if name not in self._complained:
-            self._complained.add(name)
-            logger.error(
-                "The budget of %s is in %s and prices are in %s: it is not kept", name, budget.currency, self._currency
-            )
-        return DeploymentLimits(limits.limits, limits.quota)
 
     def _sweep(self, now: float) -> None:
         self._swept_at = now

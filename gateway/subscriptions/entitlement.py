@@ -10,9 +10,9 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
-from gateway.catalog import Budget, CacheRules, DeploymentLimits, Limits, Period, Quota, Safety, Subscription
+from gateway.catalog import Budget, CacheRules, Currency, DeploymentLimits, Limits, Period, Quota, Safety, Subscription
 
 LONGEST_TTL = 30 * 24 * 3600
 """Seconds."""
@@ -55,9 +55,15 @@ class QuotaSection(Section):
     per: Period
 
 
+def _prices_have(currency: object) -> object:
+    if currency != "USD":
+        raise ValueError("prices are in US dollars, and a budget can be kept in USD only")
+    return currency
+
+
 class BudgetSection(Section):
     amount: Annotated[Decimal, Field(gt=0, strict=False)]
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    currency: Annotated[Currency, BeforeValidator(_prices_have)] = "USD"
     per: Period
     hard: bool = False
 

@@ -26,8 +26,6 @@ class NothingCharged:
 class CentPerToken:
     """Prices that make sums easy: a cent a token; nothing is known of the model `free`."""
 
-    currency = "USD"
-
     def amount(
         self, model: str, day: date, meters: Meters, *, model_version: str, deployment_type: str, service_tier: str
     ) -> Decimal | None:

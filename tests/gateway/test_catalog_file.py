@@ -227,6 +227,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("subscriptions/s/budget", {"amount": "-1", "per": "day"}, "subscriptions.s.budget.amount: "),
     ("subscriptions/s/budget", {"amount": "1", "per": "day", "hard": "no"}, "subscriptions.s.budget.hard: "),
     ("subscriptions/s/budget", {"amount": "1", "per": "day", "currency": "€"}, "subscriptions.s.budget.currency: "),
+    (
+        "subscriptions/s/budget",
+        {"amount": "1", "per": "day", "currency": "EUR"},
+        "subscriptions.s.budget.currency: prices are in US",
+    ),
     ("operators", [], "operators: must be a table of keys"),
     ("operators/key_hashes", [5], "operators.key_hashes.0: must be sha256: and 64"),
     ("operaters", {}, "operaters: unknown key"),

@@ -5,7 +5,9 @@ import json
 import os
 import pty
 import re
+import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from typer.testing import CliRunner
 from hosting.cli import build
 from tests.gateway.conftest import KEY, OPERATOR_KEY, key_hash
 from tests.gateway.managed import Instance, ShiftedClock, running_instance
-from tests.hosting.commands import COMMAND, SECONDS, Ran, tollgate
 from tests.served import served
 
+COMMAND = [sys.executable, "-c", "from hosting.cli import main; main()"]
+SECONDS = 20
 CATALOG = {
     "backends": {"b": {"endpoint": "https://b.openai.azure.com", "auth": "caller"}},
     "deployments": {"gpt-4o": {"model": "gpt-4o", "pool": [{"backend": "b"}]}},
@@ -27,11 +30,39 @@ CATALOG = {
 KEY_LINE = re.compile(r"^(primary|secondary) key: (tg_[A-Za-z0-9_-]{49})$", re.MULTILINE)
 
 
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
 @pytest.fixture
 async def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Instance]:
     monkeypatch.setenv("STATE", str(tmp_path))
     async with running_instance(CATALOG, ShiftedClock()) as instance:
         yield instance
+
+
+async def tollgate(url: str, *arguments: str, key: str = OPERATOR_KEY, stdin: str = "") -> Ran:
+    environment = {**os.environ, "TOLLGATE_URL": url, "TOLLGATE_KEY": key, "COLUMNS": "200"}
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        env=environment,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(SECONDS):
+        out, err = await process.communicate(stdin.encode())
+    assert process.returncode is not None
+    assert "Traceback" not in err.decode()
+    return Ran(process.returncode, out.decode(), err.decode())
 
 
 async def subscriptions(app: Instance, *arguments: str, stdin: str = "") -> Ran:
@@ -47,12 +78,12 @@ async def test_a_life(app: Instance) -> None:
     created = await subscriptions(
         app,
         *("create", "crm", "--cost-centre", "4711", "--deployment", "gpt-4o", "--requests-per-minute", "60"),
-        *("--quota", "5000/day", "--budget", "12.50EUR/month", "--hard", "--identity", "oid:1"),
+        *("--quota", "5000/day", "--budget", "12.50USD/month", "--hard", "--identity", "oid:1"),
     )
     assert created.code == 0, created.err
     keys = dict(KEY_LINE.findall(created.out))
     assert set(keys) == {"primary", "secondary"}
-    for shown in ("4711", "gpt-4o", "60 requests/min", "5000 tokens a day", "12.50 EUR a month, hard", "oid:1"):
+    for shown in ("4711", "gpt-4o", "60 requests/min", "5000 tokens a day", "12.50 USD a month, hard", "oid:1"):
         assert shown in created.out
     assert [await models_with(app, key) for key in keys.values()] == [200, 200]
 
@@ -74,6 +105,22 @@ async def test_a_life(app: Instance) -> None:
     revoked = await subscriptions(app, "revoke", "crm", "--yes")
     assert (revoked.code, revoked.out) == (0, "Revoked crm.\n")
     assert await models_with(app, key) == 401
+
+
+async def test_cache_and_safety_by_options(app: Instance) -> None:
+    """Everything that a subscription can have but its limits by deployment has an option; changes keep the rest."""
+    created = await subscriptions(
+        app,
+        *("create", "crm", "--cache", "exact", "--cache-ttl", "60", "--cache-deployment", "gpt-4o"),
+        *("--prompt-shield", "--fail", "open", "--log-prompts", "--json"),
+    )
+    assert created.code == 0, created.err
+    cache = created.json["cache"]
+    assert (cache["kind"], cache["ttl_seconds"], cache["deployments"]) == ("exact", 60, ["gpt-4o"])
+    assert created.json["safety"] == {"prompt_shield": True, "fail": "open"}
+    assert created.json["log_prompts"] is True
+    changed = await subscriptions(app, "change", "crm", "--no-prompt-shield", "--clear", "cache", "--json")
+    assert (changed.json["cache"], changed.json["safety"]) == (None, {"prompt_shield": False, "fail": "open"})
 
 
 async def test_json_is_for_programs(app: Instance) -> None:
@@ -109,6 +156,8 @@ async def test_a_list_that_is_cut_says_so(app: Instance) -> None:
         (["show", "nobody"], 1, "There is no subscription nobody."),
         (["create", "team-a"], 1, "The catalog has a subscription team-a"),
         (["create", "x", "--deployment", "gpt-9"], 1, "deployments: no deployment 'gpt-9'"),
+        (["create", "x", "--budget", "5EUR/day"], 1, "a budget can be kept in USD only"),
+        (["create", "x", "--cache", "semantic"], 1, "no deployment 'text-embedding-3-small'"),
         (["create", "x", "--hard"], 1, "budget.amount: is missing; budget.per: is missing"),
         (["show", "../../docs"], 1, "Error: "),
         (["change", "team-a", "--concurrent", "1"], 1, "is in the catalog"),

@@ -228,14 +228,6 @@ async def test_a_soft_budget(limited: Any, caplog: pytest.LogCaptureFixture) -> 
     assert told == ["Subscription team-a, cost centre 4711: the month's budget of 0.00001 USD is used up"]
 
 
-async def test_a_budget_in_another_currency(limited: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Prices are in US dollars: a budget in euros cannot be kept, which the log says once."""
-    async with limited(budget={"amount": "0.00001", "currency": "EUR", "per": "month", "hard": True}) as gateway:
-        await ask(gateway)
-        await ask(gateway)
-    assert len([record for record in caplog.records if "is in EUR and prices are in USD" in record.message]) == 1
-
-
 async def test_failed_requests_give_their_tokens_back(limited: Any) -> None:
     """What a backend refuses consumed no tokens: the quota and the minute's tokens are as before."""
     async with limited(limits={"tokens_per_minute": 1000}, quota={"tokens": 1000, "per": "day"}) as gateway:

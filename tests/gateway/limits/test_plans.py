@@ -12,7 +12,7 @@ NOW = Moment(100.0, 1_700_000_000.0, starts(20_000))
 
 
 def plans(*, shared: bool = True) -> Plans:
-    return Plans("USD", shared=shared)
+    return Plans(shared=shared)
 
 
 def plan_of(fields: dict[str, Any]) -> Plan:

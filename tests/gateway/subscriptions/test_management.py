@@ -25,7 +25,7 @@ FIELDS = {
     "identities": ["oid:0a", "role:Caller"],
     "limits": {"requests_per_minute": 600, "tokens_per_minute": 120000, "concurrent": 50},
     "quota": {"tokens": 50000000, "per": "month"},
-    "budget": {"amount": "500.10", "currency": "EUR", "per": "week", "hard": True},
+    "budget": {"amount": "500.10", "currency": "USD", "per": "week", "hard": True},
     "may_choose_backend": True,
 }
 
@@ -144,7 +144,7 @@ async def test_a_change_is_a_merge_patch(here: Instance) -> None:
     assert changed.status_code == 200
     body = changed.json()
     assert body["limits"] == {"requests_per_minute": 600, "tokens_per_minute": None, "concurrent": 5}
-    assert body["budget"] == {"amount": "500.10", "currency": "EUR", "per": "week", "hard": False}
+    assert body["budget"] == {"amount": "500.10", "currency": "USD", "per": "week", "hard": False}
     assert (body["quota"], body["deployments"], body["cost_centre"]) == (None, ["gpt-4o"], "4711")
     assert body["changed_at"] > body["created_at"]
     shown = await here.operator.get(f"{PATH}/crm")
