@@ -118,6 +118,8 @@ class Gateway:
                 await refuse(send, call.error, own_headers(call))
         finally:
             self._dispatcher.done(call)
+            if call.caching is not None:
+                self._cache.done(call.caching)
             if call.claim is not None:
                 call.claim.release()
             if call.upload is not None:
@@ -132,6 +134,7 @@ class Gateway:
     async def _answer(self, call: Call, send: Send, watch: DepartureWatch) -> Outcome:
         if call.caching is not None and (kept := await self._cache.find(call, self)):
             watch.stop()
+            self._limiter.tell(call)
             await replay(call, kept, self._cache.now(), send)
             return "cached"
         await self._limiter.reserve(call)

@@ -3,13 +3,18 @@
 Exact: the same request, by the digest of what its answer depends on (cacheable.py). Semantic: also a chat or a
 response that differs in its last user turn alone, and in that by its wording only. What is kept belongs to one
 subscription. It stands in memory, bounded, and in the table `cache` for the other instances; a hit in memory waits for
-nothing. A subscription without a cache costs one look at its fields.
+nothing. Of calls that ask the same at the same time, one asks a backend, and the others wait for its answer; streams
+do not wait, since theirs would begin when the first one has ended. A subscription without a cache costs one look at its
+fields.
 """
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import sumprod
+from typing import Final
 
 from gateway.answers import AnswerReport
 from gateway.attempt import Attempt
@@ -25,6 +30,9 @@ from gateway.catalog import CacheRules
 from gateway.usage import Meters, Outcome
 from seams.clock import Clock
 
+FLIGHT_SECONDS: Final = 10.0
+"""For which a call waits for another one's answer; one that takes longer is not worth more waiting than asking."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,6 +45,7 @@ class Cache:
         self._clock = clock
         self._front = Front()
         self._asked = Questions()
+        self._flights: dict[tuple[str, str], asyncio.Event] = {}
 
     def begin(self, call: Call, headers: Iterable[tuple[bytes, bytes]]) -> Caching | None:
         """Return what the cache has to do with a call of a subscription with a cache; None where it is off for it."""
@@ -64,11 +73,19 @@ class Cache:
         if caching is None or rules is None or caching.verdict != MISS:
             return None
         found = await self._kept(caching.scope, caching.key)
+        if found is None and not call.peek.stream:
+            found = await self._under_way(caching)
         if found is None and caching.turn is not None:
             found = await self._similar(call, caching, rules, caching.turn, app)
         if found is not None:
             caching.verdict, caching.hit, caching.keeps = HIT, found, False
         return found
+
+    def done(self, caching: Caching) -> None:
+        """Note that a call has learned its answer, or will not: whoever waited for it goes on."""
+        if caching.leads:
+            caching.leads = False
+            self._flights.pop((caching.scope, caching.key)).set()
 
     def learn(self, call: Call, outcome: Outcome) -> None:
         """Keep an answer in memory, where it is one to be kept."""
@@ -109,15 +126,33 @@ class Cache:
         await self._embeddings.close()
 
     async def _kept(self, scope: str, key: str) -> KeptAnswer | None:
-        now = self._clock.now()
-        answer = self._front.get(scope, key)
-        if answer is not None and answer.expires_at > now:
+        if (answer := self._in_memory(scope, key)) is not None:
             return answer
-        self._front.drop(scope, key)
         answer = await self._rows.answer(scope, key)
-        if answer is None or answer.expires_at <= now:
+        if answer is None or answer.expires_at <= self._clock.now():
             return None
         self._front.put(scope, key, answer)
+        return answer
+
+    def _in_memory(self, scope: str, key: str) -> KeptAnswer | None:
+        answer = self._front.get(scope, key)
+        if answer is not None and answer.expires_at <= self._clock.now():
+            self._front.drop(scope, key)
+            return None
+        return answer
+
+    async def _under_way(self, caching: Caching) -> KeptAnswer | None:
+        """Wait for the answer to a call that asks the same, or be the call that others wait for."""
+        place = (caching.scope, caching.key)
+        flight = self._flights.get(place)
+        if flight is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLIGHT_SECONDS):
+                    await flight.wait()
+        answer = self._in_memory(*place)
+        if answer is None and flight is None:
+            self._flights[place] = asyncio.Event()
+            caching.leads = True
         return answer
 
     async def _similar(

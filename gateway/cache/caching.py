@@ -37,14 +37,15 @@ class KeptAnswer:
 class Caching:
     """Per-call state. `scope` is whose answers may serve it, `key` what it asks; both are digests in hexadecimal.
 
-    `keeps`: its answer is to be kept. `turn` is set where an answer to a similar question will do; `vector` once it was
-    asked for.
+    `keeps`: its answer is to be kept. `leads`: other calls that ask the same wait for its answer. `turn` is set where
+    an answer to a similar question will do; `vector` once it was asked for.
     """
 
     verdict: Verdict
     scope: str = ""
     key: str = ""
     keeps: bool = False
+    leads: bool = False
     turn: Turn | None = None
     vector: list[float] | None = None
     hit: KeptAnswer | None = None

@@ -15,7 +15,7 @@ import pytest
 from gateway.cache.kept_rows import COLUMN
 from gateway.tokens import TokenCounter
 from gateway.usage import Meters
-from local.simulator.faults import Cut, Status, UsageMissing
+from local.simulator.faults import Cut, Slow, Status, UsageMissing
 from local.simulator.server import Simulator
 from local.tables import SQLiteTables
 from seams.clock import SystemClock
@@ -121,6 +121,50 @@ async def test_a_hit_is_the_same_answer_for_nothing(cached: Run) -> None:
         assert (saved.backend, saved.deployment_type) == (paid.backend, paid.deployment_type)
         assert saved.labels == {"workload": "nightly"}
         assert paid.avoided == Meters()
+
+
+async def test_equal_calls_at_once_ask_once(cached: Run) -> None:
+    """Of equal calls under way together one asks a backend; the others wait for its answer, but for streams."""
+    async with cached() as gateway:
+        await gateway.simulators["first"].inject(Slow(seconds=0.3, times=1))
+        answers = await asyncio.gather(*(ask(gateway) for _ in range(5)), ask(gateway, "Another question"))
+        assert sorted(answer.headers["x-gateway-cache"] for answer in answers) == ["hit"] * 4 + ["miss"] * 2
+        assert len({answer.content for answer in answers[:5]}) == 1
+        assert asked_upstream(gateway) == 2
+        assert sorted(event.outcome for event in await gateway.settled(6)) == ["cached"] * 4 + ["completed"] * 2
+        streams = await asyncio.gather(*(ask(gateway, "A third", stream=True) for _ in range(3)))
+        assert [answer.headers["x-gateway-cache"] for answer in streams] == ["miss"] * 3
+        for answer in streams:
+            assert [chunk async for chunk in answer.parse()]
+
+
+async def test_who_waits_for_an_answer_that_never_comes_asks(cached: Run) -> None:
+    """Where the call that others wait for fails or is given up, each of them asks for itself."""
+    async with cached() as gateway:
+        first = gateway.simulators["first"]
+        await first.inject(Status(status=400, times=1))
+        answers = await asyncio.gather(*(ask(gateway) for _ in range(3)), return_exceptions=True)
+        assert sum(isinstance(answer, openai.BadRequestError) for answer in answers) == 1
+        await first.inject(Slow(seconds=20, times=1))
+        gone = asyncio.create_task(ask(gateway, "Another question"))
+        async with asyncio.timeout(20):
+            while not any(b"Another question" in request.body for request in first.requests):
+                await asyncio.sleep(0.005)
+        waiting = [asyncio.create_task(ask(gateway, "Another question")) for _ in range(2)]
+        gone.cancel()
+        async with asyncio.timeout(10):
+            assert [answer.headers["x-gateway-cache"] for answer in await asyncio.gather(*waiting)] == ["miss"] * 2
+
+
+async def test_a_hit_tells_of_limits(simulators: dict[str, Simulator], counter: TokenCounter) -> None:
+    """An answer that is given again has the headers of the subscription's limits, and takes nothing of them."""
+    team = {"key_hashes": [key_hash(KEY)], "cache": {"kind": "exact"}, "limits": {"requests_per_minute": 2}}
+    catalog = catalog_of(simulators, subscriptions={"team-a": team})
+    async with run_gateway(simulators, counter, catalog=catalog) as gateway:
+        answers = [await ask(gateway) for _ in range(4)]
+    assert [answer.headers["x-gateway-cache"] for answer in answers] == ["miss", "hit", "hit", "hit"]
+    assert {answer.headers["x-ratelimit-remaining-requests"] for answer in answers} == {"1"}
+    assert {answer.headers["x-ratelimit-limit-requests"] for answer in answers} == {"2"}
 
 
 async def test_a_stream_is_given_again_as_a_stream(cached: Run) -> None:
