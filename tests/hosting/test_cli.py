@@ -5,9 +5,7 @@ import json
 import os
 import pty
 import re
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,9 @@ from typer.testing import CliRunner
 from hosting.cli import build
 from tests.gateway.conftest import KEY, OPERATOR_KEY, key_hash
 from tests.gateway.managed import Instance, ShiftedClock, running_instance
+from tests.hosting.commands import COMMAND, SECONDS, Ran, tollgate
 from tests.served import served
 
-COMMAND = [sys.executable, "-c", "from hosting.cli import main; main()"]
-SECONDS = 20
 CATALOG = {
     "backends": {"b": {"endpoint": "https://b.openai.azure.com", "auth": "caller"}},
     "deployments": {"gpt-4o": {"model": "gpt-4o", "pool": [{"backend": "b"}]}},
@@ -30,39 +27,11 @@ CATALOG = {
 KEY_LINE = re.compile(r"^(primary|secondary) key: (tg_[A-Za-z0-9_-]{49})$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
 @pytest.fixture
 async def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Instance]:
     monkeypatch.setenv("STATE", str(tmp_path))
     async with running_instance(CATALOG, ShiftedClock()) as instance:
         yield instance
-
-
-async def tollgate(url: str, *arguments: str, key: str = OPERATOR_KEY, stdin: str = "") -> Ran:
-    environment = {**os.environ, "TOLLGATE_URL": url, "TOLLGATE_KEY": key, "COLUMNS": "200"}
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *arguments,
-        env=environment,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(SECONDS):
-        out, err = await process.communicate(stdin.encode())
-    assert process.returncode is not None
-    assert "Traceback" not in err.decode()
-    return Ran(process.returncode, out.decode(), err.decode())
 
 
 async def subscriptions(app: Instance, *arguments: str, stdin: str = "") -> Ran:
