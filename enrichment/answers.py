@@ -180,7 +180,8 @@ class Reply(Answer):
     """A draft of what the service desk writes to the caller."""
 
     text: str
-    language: str
+    language: str = Field(description="BCP 47 tag, `und` where it is the ticket's and could not be told.")
+    entries: tuple[str, ...] = Field(description="The parts of the ticket that it answers to.")
 
 
 class TaskWarning(Answer):

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import openai
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
+from openai.types.create_embedding_response import Usage as EmbeddingUsage
 from pydantic import BaseModel, ValidationError
 
 from enrichment.answers import Usage
@@ -28,7 +29,10 @@ _DEEPEST: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One answered call: who answered and what it used. `backend` is the catalog's name of the backend."""
+    """One answered call: who answered, and what it used.
+
+    `backend` is the catalog's name of the backend. `replayed`: the gateway's cache gave an earlier answer again.
+    """
 
     request_id: str
     deployment: str
@@ -37,9 +41,7 @@ class ModelCall:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
-    embedding: bool = False
     replayed: bool = False
-    """Given again by the gateway's cache: nothing was used."""
 
     def usage(self) -> Usage:
         return Usage(
@@ -96,6 +98,9 @@ class Asker:
             content = await self._content(prompt, rules, text, schema)
         return self._read(unfenced(content, mark), into)
 
+    def record(self, call: ModelCall) -> None:
+        self.calls.append(call)
+
     async def _content(self, prompt: Prompt, rules: str, text: str, schema: Schema) -> str:
         try:
             raw = await self.way.models.chat.completions.with_raw_response.create(
@@ -113,7 +118,7 @@ class Asker:
             raise from_sdk(error) from error
         except json.JSONDecodeError as garbage:
             raise GatewayFailed("The model's answer is not JSON.") from garbage
-        self.calls.append(answered(raw.headers, self.way.deployment, completion.model, completion.usage))
+        self.record(answered(raw.headers, self.way.deployment, completion.model, completion.usage))
         return content_of(completion)
 
     def _read[T: BaseModel](self, content: str, into: type[T]) -> T:
@@ -144,10 +149,13 @@ def shown(parts: tuple[Part, ...], hiding: Hiding) -> str:
 
 
 def answered(
-    headers: Mapping[str, str], deployment: str, model: str, usage: CompletionUsage | None, *, embedding: bool = False
+    headers: Mapping[str, str],
+    deployment: str,
+    model: str,
+    usage: CompletionUsage | EmbeddingUsage | None,
 ) -> ModelCall:
     """Return the record of a call by the gateway's headers and the answer's usage."""
-    details = usage.prompt_tokens_details if usage else None
+    details = usage.prompt_tokens_details if isinstance(usage, CompletionUsage) else None
     return ModelCall(
         request_id=headers.get("x-request-id", ""),
         deployment=deployment,
@@ -155,8 +163,7 @@ def answered(
         backend=headers.get("x-gateway-backend", ""),
         prompt_tokens=usage.prompt_tokens if usage else 0,
         cached_tokens=(details.cached_tokens or 0) if details else 0,
-        completion_tokens=usage.completion_tokens if usage else 0,
-        embedding=embedding,
+        completion_tokens=usage.completion_tokens if isinstance(usage, CompletionUsage) else 0,
         replayed=headers.get("x-gateway-cache", "").startswith("hit"),
     )
 

@@ -1,30 +1,58 @@
 """A ticket as the tasks see it, and what they return."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from enrichment.answers import Findings, TaskWarning
-from enrichment.material import Part
+from enrichment.languages import UNKNOWN, language_of, named
+from enrichment.material import Part, parts_of
+from enrichment.neighbours import Neighbours
 from enrichment.requests import EnrichRequest
+from enrichment.triage import TriageRules
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`parts` is what models are shown, `names` what may be cited, `text` everything that the ticket says.
+    """`parts` is what models are shown; `texts` is all that the ticket says, by the names that may be cited.
 
-    `language` is the ticket's, `writing` the one to write in, both as English names for models.
+    `language` is the tag of the ticket's language, `writing_tag` that of the language to write in.
     """
 
     request: EnrichRequest
     parts: tuple[Part, ...]
-    names: frozenset[str]
-    text: str
-    language: str
-    writing: str
+    texts: Mapping[str, str]
+    language: str = UNKNOWN
+    triage: TriageRules = field(default_factory=TriageRules)
+    neighbours: Neighbours = field(default_factory=Neighbours)
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self.texts)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.texts.values())
+
+    @property
+    def writing_tag(self) -> str:
+        return self.request.output_language or self.language
+
+    @property
+    def writing(self) -> str:
+        """Return the language to write in as models are told of it."""
+        return named(self.writing_tag)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a task found, and what it dropped on the way."""
 
     findings: Findings
-    warnings: tuple[TaskWarning, ...] = field(default=())
+    warnings: tuple[TaskWarning, ...] = ()
+
+
+def case_of(request: EnrichRequest, triage: TriageRules) -> Case:
+    """Return the case of a ticket before anything was asked about it."""
+    parts = parts_of(request.ticket)
+    texts = {part.name: part.text for part in parts}
+    return Case(request, parts, texts, language_of("\n".join(texts.values())), triage)

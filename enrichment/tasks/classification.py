@@ -1,0 +1,152 @@
+"""Values for fields of the ticket, each one of the caller's choices; impact and urgency; and the priority they make."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, get_args
+
+from pydantic import BaseModel
+
+from enrichment.answers import Findings, Suggestion, Suggestions, TaskWarning
+from enrichment.calls import Asker
+from enrichment.case import Case, Found
+from enrichment.confidence import agreement, band, clamped, confidence
+from enrichment.grounding import occurs
+from enrichment.priorities import LEVELS, PRIORITIES, level_of
+from enrichment.prompts.classification import CLASSIFICATION
+from enrichment.requests import ChosenField, SuggestedField
+from enrichment.schemas import MAX_ENUM_VALUES, Schema, closed, one_of
+from enrichment.ticket import Coded
+
+_CHOSEN: Final[tuple[ChosenField, ...]] = get_args(ChosenField)
+_LEVELLED: Final[tuple[SuggestedField, ...]] = ("impact", "urgency")
+_LEVEL_CHOICES: Final = tuple(Coded(label, str(level)) for level, label in LEVELS.items())
+_LONGEST_EVIDENCE: Final = 300
+
+
+class Verdict(BaseModel):
+    evidence: str
+    value: str | None
+    confidence: float
+
+
+class ClassificationAnswer(BaseModel):
+    category: Verdict | None = None
+    subcategory: Verdict | None = None
+    assignment_group: Verdict | None = None
+    close_code: Verdict | None = None
+    impact: Verdict | None = None
+    urgency: Verdict | None = None
+
+
+@dataclass(slots=True)
+class _Desk:
+    """The suggestions and warnings of one ticket as they come together."""
+
+    case: Case
+    suggestions: dict[SuggestedField, Suggestion] = field(default_factory=dict)
+    warnings: list[TaskWarning] = field(default_factory=list)
+
+    def warn(self, code: str, name: SuggestedField, message: str) -> None:
+        self.warnings.append(TaskWarning.model_validate({"code": code, "field": name, "message": message}))
+
+    def take(self, name: SuggestedField, verdict: Verdict, choices: tuple[Coded, ...]) -> None:
+        """Keep a verdict that is one of the choices; a model's other words are dropped, and told of."""
+        if verdict.value is None:
+            return
+        chosen = _chosen(verdict.value, choices)
+        if chosen is None:
+            self.warn("outside_choices", name, "The model's value is not among the choices, and was dropped.")
+            return
+        if clamped(verdict.confidence) != verdict.confidence:
+            self.warn("confidence_clamped", name, "The model's confidence was not between 0 and 1.")
+        proven = occurs(verdict.evidence, self.case.text)
+        if not proven:
+            self.warn("evidence_not_found", name, "The words that the model quotes are not in the ticket.")
+        shared = agreement(self._votes(name, chosen))
+        sure = confidence(verdict.confidence, proven=proven, agreement=shared)
+        request = self.case.request
+        self.suggestions[name] = Suggestion(
+            value=chosen.display_value,
+            confidence=sure,
+            band=band(sure),
+            evidence=verdict.evidence[:_LONGEST_EVIDENCE],
+            agreement=shared,
+            apply=self.case.triage.applies(name, getattr(request.ticket, name), chosen, sure, request.rule(name)),
+        )
+
+    def _votes(self, name: SuggestedField, chosen: Coded) -> list[tuple[float, bool]]:
+        names = frozenset({chosen.display_value.lower(), chosen.value.lower()} - {""})
+        held = [(near.score, getattr(near.ticket, name)) for near in self.case.neighbours.nearest]
+        return [(score, value.is_any_of(names)) for score, value in held if value.shown]
+
+    def compute_priority(self) -> None:
+        """Add the priority of the suggested levels; a level that was not suggested stays what the ticket has."""
+        levels = {name: self._level(name) for name in _LEVELLED}
+        suggested = [self.suggestions[name] for name in _LEVELLED if name in self.suggestions]
+        impact, urgency = levels["impact"], levels["urgency"]
+        if not suggested or impact not in LEVELS or urgency not in LEVELS:
+            return
+        sure = min(each.confidence for each in suggested)
+        self.suggestions["priority"] = Suggestion(
+            value=PRIORITIES[self.case.triage.matrix.priority(impact, urgency)],
+            confidence=sure,
+            band=band(sure),
+            evidence=f"impact {LEVELS[impact]}, urgency {LEVELS[urgency]}",
+            apply=False,
+        )
+
+    def _level(self, name: SuggestedField) -> int:
+        suggestion = self.suggestions.get(name)
+        present: Coded = getattr(self.case.request.ticket, name)
+        return level_of(Coded(suggestion.value) if suggestion else present) or 0
+
+
+async def run(case: Case, asker: Asker) -> Found:
+    choices = _choices(case)
+    answer = await asker.ask(
+        CLASSIFICATION, case.parts, ClassificationAnswer, schema_of(choices), choices=_listed(choices)
+    )
+    desk = _Desk(case)
+    for name, allowed in choices.items():
+        verdict: Verdict | None = getattr(answer, name)
+        if verdict is not None:
+            desk.take(name, verdict, allowed)
+    desk.compute_priority()
+    return Found(Findings(suggestions=Suggestions.model_validate(desk.suggestions)), tuple(desk.warnings))
+
+
+def schema_of(choices: Mapping[SuggestedField, tuple[Coded, ...]]) -> Schema:
+    """Return the schema of an answer about exactly these fields."""
+    return closed(
+        {
+            name: closed(
+                {
+                    "evidence": {"type": "string"},
+                    "value": one_of([choice.display_value for choice in allowed]),
+                    "confidence": {"type": "number"},
+                }
+            )
+            for name, allowed in choices.items()
+        }
+    )
+
+
+def _choices(case: Case) -> dict[SuggestedField, tuple[Coded, ...]]:
+    asked = {name: case.request.choices.of(name) for name in _CHOSEN}
+    return {name: allowed for name, allowed in asked.items() if allowed} | dict.fromkeys(_LEVELLED, _LEVEL_CHOICES)
+
+
+def _listed(choices: Mapping[SuggestedField, tuple[Coded, ...]]) -> str:
+    """Return the choices that are too many for the schema, for the instructions."""
+    lists = [
+        f"{name} takes one of these values: {' | '.join(choice.display_value for choice in allowed)}"
+        for name, allowed in choices.items()
+        if len(allowed) > MAX_ENUM_VALUES
+    ]
+    return "\n".join(lists)
+
+
+def _chosen(value: str, choices: tuple[Coded, ...]) -> Coded | None:
+    sought = " ".join(value.split()).casefold()
+    found = (each for each in choices if sought in {each.display_value.casefold(), each.value.casefold()})
+    return next(found, None)

@@ -1,0 +1,53 @@
+"""Things that the ticket names, each proven by standing there."""
+
+from typing import Final, Literal
+
+from pydantic import BaseModel
+
+from enrichment.answers import Entity, Findings, TaskWarning
+from enrichment.calls import Asker
+from enrichment.case import Case, Found
+from enrichment.grounding import cited, occurs
+from enrichment.prompts.entities import ENTITIES
+from enrichment.schemas import strict
+
+MAX_ENTITIES: Final = 20
+
+Kind = Literal[
+    "application", "device", "server", "network", "version", "error", "file", "place", "date", "team", "person", "other"
+]
+
+
+class NamedThing(BaseModel):
+    entry: str
+    kind: Kind
+    value: str
+
+
+class EntitiesAnswer(BaseModel):
+    entities: list[NamedThing]
+
+
+SCHEMA: Final = strict(EntitiesAnswer)
+
+
+async def run(case: Case, asker: Asker) -> Found:
+    answer = await asker.ask(ENTITIES, case.parts, EntitiesAnswer, SCHEMA)
+    kept: dict[tuple[str, str], Entity] = {}
+    dropped = False
+    for thing in answer.entities:
+        known, _ = cited([thing.entry], case.names)
+        entry = next((name for name in known if occurs(thing.value, case.texts[name])), "") or _place(thing.value, case)
+        if entry:
+            entity = Entity(kind=thing.kind, value=" ".join(thing.value.split()), entry=entry)
+            kept.setdefault((thing.kind, thing.value.casefold()), entity)
+        else:
+            dropped = True
+    message = "Things that the ticket does not name were dropped."
+    flaws = (TaskWarning(code="not_in_ticket", message=message),) if dropped else ()
+    return Found(Findings(entities=tuple(kept.values())[:MAX_ENTITIES]), flaws)
+
+
+def _place(value: str, case: Case) -> str:
+    """Return the first part that holds a value whose entry the model got wrong; "" where none does."""
+    return next((name for name, text in case.texts.items() if occurs(value, text)), "")

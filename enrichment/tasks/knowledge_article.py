@@ -1,0 +1,44 @@
+"""A draft of a knowledge article."""
+
+from typing import Final
+
+from pydantic import BaseModel
+
+from enrichment.answers import Findings, KnowledgeArticle, TaskWarning
+from enrichment.calls import Asker
+from enrichment.case import Case, Found
+from enrichment.grounding import Sentence, grounded, joined
+from enrichment.prompts.knowledge_article import KNOWLEDGE_ARTICLE
+from enrichment.schemas import strict
+
+MAX_KEYWORDS: Final = 8
+
+
+class KnowledgeArticleAnswer(BaseModel):
+    symptoms: list[Sentence]
+    cause: list[Sentence]
+    resolution: list[Sentence]
+    title: str
+    keywords: list[str]
+
+
+SCHEMA: Final = strict(KnowledgeArticleAnswer)
+
+
+async def run(case: Case, asker: Asker) -> Found:
+    answer = await asker.ask(KNOWLEDGE_ARTICLE, case.parts, KnowledgeArticleAnswer, SCHEMA, language=case.writing)
+    symptoms, flaws = grounded(answer.symptoms, case.names)
+    cause, more = grounded(answer.cause, case.names)
+    resolution, most = grounded(answer.resolution, case.names)
+    article = KnowledgeArticle(
+        title=" ".join(answer.title.split()),
+        symptoms=joined(symptoms),
+        cause=joined(cause),
+        resolution=joined(resolution),
+        keywords=tuple(dict.fromkeys(filter(None, map(str.strip, answer.keywords))))[:MAX_KEYWORDS],
+        citations=(*symptoms, *cause, *resolution),
+    )
+    warnings = dict.fromkeys((*flaws, *more, *most))
+    if not resolution:
+        warnings[TaskWarning(code="nothing_said", message="The ticket does not say how it was solved.")] = None
+    return Found(Findings(knowledge_article=article), tuple(warnings))

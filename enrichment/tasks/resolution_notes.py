@@ -1,0 +1,48 @@
+"""The notes with which a ticket is closed, and the suggestion to put them into `close_notes`."""
+
+from typing import Final
+
+from pydantic import BaseModel
+
+from enrichment.answers import Citation, Findings, ResolutionNotes, Suggestion, Suggestions, TaskWarning
+from enrichment.calls import Asker
+from enrichment.case import Case, Found
+from enrichment.confidence import band, confidence
+from enrichment.grounding import Sentence, grounded, joined
+from enrichment.prompts.resolution_notes import RESOLUTION_NOTES
+from enrichment.schemas import strict
+from enrichment.ticket import Coded
+
+
+class ResolutionNotesAnswer(BaseModel):
+    sentences: list[Sentence]
+    confidence: float
+
+
+SCHEMA: Final = strict(ResolutionNotesAnswer)
+
+
+async def run(case: Case, asker: Asker) -> Found:
+    answer = await asker.ask(RESOLUTION_NOTES, case.parts, ResolutionNotesAnswer, SCHEMA, language=case.writing)
+    kept, warnings = grounded(answer.sentences, case.names)
+    text = joined(kept)
+    notes = ResolutionNotes(text=text, citations=kept)
+    if not text:
+        message = "The ticket does not say how it was solved."
+        return Found(Findings(resolution_notes=notes), (*warnings, TaskWarning(code="nothing_said", message=message)))
+    # A dropped sentence casts doubt on those that stayed.
+    sure = confidence(answer.confidence, proven=not warnings, agreement=None)
+    suggestions = Suggestions(close_notes=_suggestion(case, text, kept, sure))
+    return Found(Findings(resolution_notes=notes, suggestions=suggestions), warnings)
+
+
+def _suggestion(case: Case, text: str, kept: tuple[Citation, ...], sure: float) -> Suggestion:
+    request = case.request
+    present = Coded(request.ticket.close_notes)
+    return Suggestion(
+        value=text,
+        confidence=sure,
+        band=band(sure),
+        evidence=", ".join(dict.fromkeys(name for citation in kept for name in citation.entries)),
+        apply=case.triage.applies("close_notes", present, Coded(text), sure, request.rule("close_notes")),
+    )
