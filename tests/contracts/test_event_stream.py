@@ -1,20 +1,43 @@
 """What every EventStream keeps, whatever it is made of: seams.events says it, these tests hold it."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from hosting.events import EventHubStream
+from local.eventhubs.server import serve
 from local.events import LocalStream
+from seams.clock import SystemClock
 from seams.events import EventStream, StreamUnavailable
 
+type Opened = AsyncIterator[EventStream]
 
-@pytest.fixture(params=["local"])
-async def stream(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EventStream]:
+
+@asynccontextmanager
+async def local(folder: Path) -> Opened:
+    stream = LocalStream(folder / "hub.sqlite")
+    yield stream
+    await stream.close()
+
+
+@asynccontextmanager
+async def event_hub(folder: Path) -> Opened:
+    """The real SDK, against the stand-in for Event Hubs."""
+    async with serve(folder, {"usage": 4}) as stand_in:
+        stream = EventHubStream.by_connection_string(
+            stand_in.connection_string, "usage", timeout_seconds=20, clock=SystemClock()
+        )
+        yield stream
+        await stream.close()
+
+
+@pytest.fixture(params=[local, event_hub])
+async def stream(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     """One open stream of each make."""
-    opened: EventStream = {"local": lambda: LocalStream(tmp_path / "hub.sqlite")}[request.param]()
-    yield opened
-    await opened.close()
+    async with request.param(tmp_path) as opened:
+        yield opened
 
 
 async def test_publishes(stream: EventStream) -> None:
