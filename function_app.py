@@ -42,3 +42,22 @@ async def collect_usage(events: typing.List[func.EventHubEvent]) -> None:  # noq
 @app.timer_trigger(arg_name="timer", schedule=settings.outbox_schedule)
 async def republish_outbox(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding is named by it
     await services.republisher.run()
+
+
+@app.event_hub_message_trigger(
+    arg_name="events",
+    event_hub_name=settings.jobs_hub,
+    connection="EVENTHUB",
+    cardinality=func.Cardinality.MANY,
+    data_type=func.DataType.BINARY,
+)
+@app.retry(
+    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:01", maximum_interval="00:01:00"
+)
+async def run_jobs(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the worker refuses list[...]
+    await services.jobs.batches.run(received_events(events))
+
+
+@app.timer_trigger(arg_name="timer", schedule=settings.sweep_jobs_schedule)
+async def sweep_jobs(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the worker hands it over by this name
+    await services.jobs.sweep.run()

@@ -14,6 +14,7 @@ from chargeback import deadletter_routes
 from chargeback import routes as chargeback
 from enrichment import routes as enrichment
 from enrichment.caller import TicketCaller
+from enrichment.jobs import routes as job_routes
 from gateway import operations
 from gateway.described_bodies import SCHEMAS
 from gateway.description import described_paths
@@ -114,11 +115,15 @@ def create_app(services: Services) -> TollgateApp:
         async with services.models.for_caller(caller) as models:
             yield TicketCaller(subscription.name, models, placeholders=subscription.hide_personal_data)
 
+    async def subscription_of(request: Request) -> str:
+        return (await caller_of(request)).entitlement().name
+
     app.include_router(probes.router(services.monitoring.readiness, services.monitoring.scrape, caller_of))
     app.include_router(management.router(services.register, caller_of))
     app.include_router(chargeback.router(services.statements, caller_of))
     app.include_router(deadletter_routes.router(services.dead_letters, caller_of))
     app.include_router(enrichment.router(ticket_caller, services.enricher))
+    app.include_router(job_routes.router(subscription_of, services.jobs.desk))
     reference.mount(app)
     importable.mount(app)
     _add_home(app)

@@ -19,6 +19,7 @@ from chargeback.prices import Prices
 from chargeback.requeueing import DeadLetters
 from chargeback.statements import Statements
 from enrichment.enricher import Enricher, EnricherRules
+from enrichment.jobs.destinations import Destinations
 from gateway.bodies import BodyRules
 from gateway.cache.cache import Cache
 from gateway.cache.embeddings import Embeddings
@@ -55,9 +56,11 @@ from hosting.call_costs import CallCosts
 from hosting.charges import RollupCharges, StatementPricing
 from hosting.events import EventHubStream
 from hosting.identity import EntraTokenSource, credential
+from hosting.jobs import Jobs, JobSeams, NamedCallers, build_jobs
 from hosting.log_levels import set_log_levels
 from hosting.models import Models
 from hosting.monitoring import Monitoring, Watched, Watchers
+from hosting.outbound import AiohttpOutbound
 from hosting.settings import DEMO_CATALOG, Settings
 from hosting.tables import AzureTables
 from seams.clock import Clock, SystemClock
@@ -91,6 +94,7 @@ class Services:
     gateway: Gateway
     models: Models
     enricher: Enricher
+    jobs: Jobs
     republisher: Republisher
     ledger: Ledger
     statements: Statements
@@ -152,17 +156,21 @@ class _Builder:
             cache=Cache(KeptRows(seams.tables, self._clock), Embeddings(), self._clock),
             prompt_log=PromptLog(seams.stream(settings.prompt_hub), self._clock),
         )
+        register = SubscriptionRegister(catalog, store, directory, self._clock, os.urandom)
+        models = Models(gateway=gateway)
+        enricher = Enricher(
+            EnricherRules(deployment=settings.enrichment_deployment),
+            CallCosts(StatementPricing(prices), catalog, self._clock),
+        )
         return Services(
             settings=settings,
             catalog=catalog,
             callers=callers,
-            register=SubscriptionRegister(catalog, store, directory, self._clock, os.urandom),
+            register=register,
             gateway=gateway,
-            models=Models(gateway=gateway),
-            enricher=Enricher(
-                EnricherRules(deployment=settings.enrichment_deployment),
-                CallCosts(StatementPricing(prices), catalog, self._clock),
-            ),
+            models=models,
+            enricher=enricher,
+            jobs=self._jobs(seams, callers, NamedCallers(register, models), enricher),
             republisher=Republisher(outbox, stream, self._clock, self._observer),
             ledger=Ledger(seams.tables, prices, stream.incarnation, detail_rows=settings.detail_rows),
             statements=Statements(seams.tables, prices),
@@ -172,6 +180,20 @@ class _Builder:
             monitoring=monitoring,
             closing=self._closing,
         )
+
+    def _jobs(self, seams: Seams, callers: Callers, named: NamedCallers, enricher: Enricher) -> Jobs:
+        settings = self._settings
+        try:
+            destinations = Destinations.of(settings.callback_hosts, settings.callback_secrets, os.environ.get)
+        except ValueError as error:
+            raise WrongSettings(f"CALLBACK_HOSTS or CALLBACK_SECRETS cannot be read: {error}.") from error
+        if settings.on_azure and destinations.loopback:
+            raise WrongSettings("CALLBACK_HOSTS names this machine, which is for tests: on Azure name https hosts.")
+        stream, outbound = seams.stream(settings.jobs_hub), AiohttpOutbound(seconds=settings.callback_timeout_seconds)
+        self._closing.push_async_callback(stream.close)
+        self._closing.push_async_callback(outbound.close)
+        outer = JobSeams(seams.tables, stream, outbound, self._clock)
+        return build_jobs(settings, outer, destinations, enricher=enricher, callers=named, holders=callers)
 
     def _monitoring(self, watched: Watched) -> Monitoring:
         monitoring = Monitoring(self._settings, self._clock, self._watchers, watched)

@@ -81,6 +81,21 @@ class Settings(BaseSettings):
         default="*/30 * * * * *", description="NCRONTAB: when usage events leave the outbox for the event hub."
     )
     enrichment_deployment: str = Field(default="gpt-4o-mini", description="The deployment that tickets are sent to.")
+    jobs_hub: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")] = "jobs"
+    jobs_trusted_producers: bool = Field(
+        default=False, description="Events of the jobs' hub are believed without a key: its producers are internal."
+    )
+    jobs_at_once: PositiveInt = Field(default=8, description="Jobs that one instance runs at a time.")
+    job_lease_seconds: Seconds = Field(default=60.0, description="A job whose process died is taken over after it.")
+    job_retention_days: Annotated[float, Field(gt=0, le=3650)] = Field(
+        default=7.0, description="How long finished jobs and answers under a key are kept."
+    )
+    callback_hosts: str = Field(default="", description="Hosts that callbacks may go to, by commas; empty: none.")
+    callback_secrets: str = Field(
+        default="", description="SUBSCRIPTION:NAME@HOST, by commas: who may send the setting NAME where."
+    )
+    callback_signing_key: str = Field(default="", repr=False, description="Signs callbacks; empty: they are not.")
+    callback_timeout_seconds: Seconds = Field(default=20.0, description="For one request to a callback's host.")
     detail_rows: bool = Field(default=True, description="Keep one row per usage event as the audit trail.")
 
     seams: str = Field(
@@ -108,6 +123,11 @@ class Settings(BaseSettings):
     def on_azure(self) -> bool:
         """Tell whether the app is deployed; every Functions plan names the site."""
         return bool(self.site_name) and self.environment != "Development"
+
+    @property
+    def sweep_jobs_schedule(self) -> str:
+        """NCRONTAB of the sweep: often enough for a lease to be missed soon after it has run out."""
+        return "*/10 * * * * *" if self.job_lease_seconds >= 30 else "* * * * * *"
 
     @model_validator(mode="after")
     def _deployed_means_azure(self) -> Self:

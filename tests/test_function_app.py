@@ -16,7 +16,7 @@ def test_the_worker_serves_it(name: str, tmp_path: Path) -> None:
     """The functions are indexed as Azure needs them, and the app answers through the worker."""
     with start_host(name, tmp_path, ROOT, STATE=str(tmp_path), **SETTINGS) as host:
         functions = host.ready["functions"]
-        assert set(functions) == {"http_app", "collect_usage", "republish_outbox"}
+        assert set(functions) == {"http_app", "collect_usage", "republish_outbox", "run_jobs", "sweep_jobs"}
         http, *_ = functions["http_app"]["bindings"]
         assert (http["type"], http["route"], http["authLevel"]) == ("httpTrigger", "{*path}", "ANONYMOUS")
         assert len(http["methods"]) == 7
@@ -24,6 +24,8 @@ def test_the_worker_serves_it(name: str, tmp_path: Path) -> None:
         assert (usage["type"], usage["eventHubName"], usage["connection"]) == ("eventHubTrigger", "usage", "EVENTHUB")
         assert (usage["cardinality"], usage["dataType"]) == ("MANY", "BINARY")
         assert functions["collect_usage"]["max_retries"] == -1
+        (jobs,) = functions["run_jobs"]["bindings"]
+        assert (jobs["type"], jobs["eventHubName"], jobs["cardinality"]) == ("eventHubTrigger", "jobs", "MANY")
         (timer,) = functions["republish_outbox"]["bindings"]
         assert (timer["type"], timer["schedule"]) == ("timerTrigger", "*/30 * * * * *")
         assert "/openai/deployments/{deployment}/chat/completions" in host.get("/openapi.json")["paths"]

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from chargeback.errors import ChargebackError
 from enrichment import errors as enrichment
 from enrichment.errors import EnrichmentError
+from enrichment.jobs.errors import StillRunning
 from gateway.errors import GatewayError, NoBackend
 from hosting.error_answers import add_error_handlers
 from seams.events import StreamUnavailable
@@ -28,6 +29,7 @@ GATEWAY: list[Exception] = [
 TICKETS: list[Exception] = [
     enrichment.InvalidBody("a field"),
     enrichment.InvalidBody("no JSON", is_json=False),
+    StillRunning("wait"),
     *(enrichment.NoAnswer("none", code=code) for code in ("refusal", "content_filter", "length")),
 ]
 APP: list[Exception] = [

@@ -1,0 +1,1 @@
+"""Enrichment that outlives its request: jobs, their leases, what they answer to whom."""

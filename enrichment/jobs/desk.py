@@ -1,0 +1,118 @@
+"""Where orders become jobs, and where their owners ask for them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from enrichment.jobs.callback import CallbackCheck
+from enrichment.jobs.chunks import TooLarge
+from enrichment.jobs.deliveries import shown
+from enrichment.jobs.destinations import DestinationRefused
+from enrichment.jobs.errors import CallbackRefused, NameTaken, OrderTooLarge
+from enrichment.jobs.job import Job, JobName, id_of
+from enrichment.jobs.order import Order
+from enrichment.jobs.queue import JobQueue
+from enrichment.jobs.reminders import Reminders
+from enrichment.jobs.runner import JobRules
+from enrichment.jobs.store import JobStore
+from seams.clock import Clock
+from seams.tables import TableConflict
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """`new` says that the job was made just now; else it is one that the same order made before."""
+
+    job: Job
+    new: bool
+
+
+class JobDesk:
+    """Everything raises TableUnavailable. `new_id` draws the id of a job that has no key."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        reminders: Reminders,
+        queue: JobQueue,
+        callbacks: CallbackCheck,
+        *,
+        clock: Clock,
+        new_id: Callable[[], str],
+        rules: JobRules,
+    ) -> None:
+        self._store = store
+        self._reminders = reminders
+        self._queue = queue
+        self._callbacks = callbacks
+        self._clock = clock
+        self._new_id = new_id
+        self._rules = rules
+
+    def name(self, route: str, subscription: str, key: str) -> JobName:
+        """Return the name of the job that a request of a route makes: the same for the same key; without one, new."""
+        return JobName(subscription, id_of(route, key) if key else self._new_id())
+
+    async def keep(self, order: Order) -> Kept:
+        """Make the job of an order, queued, and durable when this returns. Raises OrderRefused."""
+        if order.callback is not None:
+            try:
+                self._callbacks.check(order.name.subscription, order.callback, order.sys_id)
+            except DestinationRefused as error:
+                raise CallbackRefused(str(error), param="callback") from error
+        job = Job(order.name, order.digest, self._clock.now(), callback=order.callback_json)
+        return await self.create(job, order.request)
+
+    async def create(self, job: Job, request: bytes) -> Kept:
+        """Write a job with its reminder, or return the one that it would repeat. Raises OrderTooLarge, NameTaken."""
+        await self._reminders.set(job.name, self._clock.now() + self._rules.lease)
+        while True:
+            try:
+                return Kept(await self._store.create(job, request), new=True)
+            except TooLarge as error:
+                raise OrderTooLarge(f"What is kept of the request takes {error}.") from error
+            except TableConflict:
+                found = await self._store.get(job.name)
+            if found is not None:
+                if found.digest != job.digest:
+                    raise NameTaken(
+                        "An earlier request had the same id or idempotency key, and another body. Without the header "
+                        "Idempotency-Key the key is sys_id, sys_updated_on and tasks."
+                    )
+                return Kept(found, new=False)
+
+    async def submit(self, order: Order) -> Job:
+        """Make the job of an order and hand it to the hub. Raises OrderRefused.
+
+        An order that is repeated gives the job that it made; one that failed is queued again.
+        """
+        kept = await self.keep(order)
+        job = kept.job
+        if job.status == "failed":
+            job = await self._again(job)
+        if job.status == "queued":
+            await self._queue.hand_over(job.name)
+        return job
+
+    async def _again(self, job: Job) -> Job:
+        try:
+            return await self._store.change(job.renewed())
+        except TableConflict:
+            return await self._store.get(job.name) or job
+
+    async def show(self, name: JobName) -> dict[str, Any] | None:
+        """Return a job as its owner sees it; None where there is none."""
+        job = await self._store.get(name)
+        if job is None:
+            return None
+        result = json.loads(await self._store.result(name)) if job.status == "succeeded" else None
+        told = shown(job, result)
+        if job.callback:
+            delivery = job.delivery
+            told["callback"] = {
+                "status": "waiting" if delivery.status == "none" else delivery.status,
+                "attempts": delivery.attempts,
+                "error": delivery.error,
+            }
+        return told

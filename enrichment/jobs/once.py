@@ -1,0 +1,185 @@
+"""An answer that is given once: what is asked again under the same key, with the same body, costs nothing.
+
+A request with a key makes a job of it before the work begins, held by this process, and nobody else is told of it. So
+whoever asks the same meanwhile finds it and waits; whoever asks later finds its result; and where the work takes longer
+than a caller waits, the job is promised to the caller, and the same work goes on behind the answer. Where the process
+dies instead, a promised job is taken over by another one, an unpromised one is forgotten: its caller has an error, and
+asks again.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from enrichment.jobs.chunks import TooLarge
+from enrichment.jobs.desk import JobDesk
+from enrichment.jobs.errors import StillRunning
+from enrichment.jobs.job import Job, JobName
+from enrichment.jobs.lease import Lease, LeaseLost
+from enrichment.jobs.order import Order
+from enrichment.jobs.runner import Runner
+from enrichment.jobs.store import JobStore
+from enrichment.jobs.work import Made, made_by
+from seams.clock import Clock
+from seams.tables import TableConflict
+
+WAIT_SECONDS: Final = 25.0
+"""ServiceNow waits for 30."""
+
+_FIRST_LOOK_SECONDS: Final = 0.1
+_LONGEST_LOOK_SECONDS: Final = 1.0
+_MARGIN: Final = timedelta(seconds=10)
+
+type Perform = Callable[[], Coroutine[Any, Any, Made]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The result's JSON; `repeated` says that it was found and not made."""
+
+    result: bytes
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """A job that the caller may ask for. `rest` is what is left to do here once the caller has been told."""
+
+    name: JobName
+    rest: Callable[[], Coroutine[Any, Any, None]] | None = None
+
+
+class Once:
+    """Everything raises TableUnavailable, OrderRefused, and what the work raises.
+
+    `wait` is the seconds that a caller waits.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        desk: JobDesk,
+        runner: Runner,
+        *,
+        clock: Clock,
+        owner: Callable[[], str],
+        wait: float = WAIT_SECONDS,
+    ) -> None:
+        self.wait = wait
+        self._store = store
+        self._desk = desk
+        self._runner = runner
+        self._clock = clock
+        self._owner = owner
+
+    async def answer(self, order: Order, perform: Perform) -> Answered | Promised:
+        """Return what `perform` makes in time, or a job in which it goes on; nothing is written before that."""
+        working = asyncio.create_task(perform(), name=f"enrich {order.name.id}")
+        try:
+            made = await self._in_time(working)
+            if made is not None:
+                return Answered(made.result)
+            promised = self._held(order, promised=True)
+            kept = await self._desk.create(promised, order.request)
+        except BaseException:
+            await _cancelled(working)
+            raise
+        return Promised(order.name, lambda: self._rest(self._runner.lease(kept.job), working))
+
+    async def answer_keyed(self, order: Order, perform: Perform, *, may_promise: bool) -> Answered | Promised:
+        """Return the answer to this order, however often it comes and however many ask at once.
+
+        `may_promise` says that a job will do where the answer takes too long; else StillRunning is raised to those who
+        wait for somebody else's work, and `perform` keeps to the time by itself.
+        """
+        end = self._clock.monotonic() + self.wait
+        pause = _FIRST_LOOK_SECONDS
+        while True:
+            kept = await self._desk.create(self._held(order, promised=False), order.request)
+            if kept.new:
+                return await self._first(self._runner.lease(kept.job), perform, may_promise=may_promise)
+            if kept.job.status == "succeeded":
+                return Answered(await self._store.result(order.name), repeated=True)
+            if self._abandoned(kept.job):
+                await self._forget(kept.job)
+                continue
+            left = end - self._clock.monotonic()
+            if left <= 0:
+                return await self._promise(kept.job, may_promise=may_promise)
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 2, _LONGEST_LOOK_SECONDS)
+
+    async def _first(self, lease: Lease, perform: Perform, *, may_promise: bool) -> Answered | Promised:
+        working = asyncio.create_task(perform(), name=f"enrich {lease.job.name.id}")
+        try:
+            made = await self._in_time(working) if may_promise else await working
+            if made is None:
+                until = self._clock.now() + self._runner.rules.lease
+                await lease.change(lambda job: replace(job, promised=True, lease_until=until))
+                return Promised(lease.job.name, lambda: self._rest(lease, working))
+        except BaseException:
+            await _cancelled(working)
+            await self._forget(lease.job)
+            raise
+        await self._remember(lease, made)
+        return Answered(made.result)
+
+    async def _remember(self, lease: Lease, made: Made) -> None:
+        if not made.lasting:
+            await self._forget(lease.job)
+            return
+        now = self._clock.now()
+        try:
+            await lease.change(lambda job: job.ended(now, None), made.result)
+        except TooLarge:
+            await self._forget(lease.job)
+        except LeaseLost:
+            return
+
+    async def _rest(self, lease: Lease, working: "asyncio.Task[Made]") -> None:
+        """Go on with the work of a job that was promised, and write down what comes of it."""
+        try:
+            async with lease.kept():
+                outcome = await made_by(working, self._runner.rules.work_seconds)
+            await self._runner.settle(lease, outcome)
+        except LeaseLost:
+            return
+        finally:
+            await _cancelled(working)
+
+    async def _in_time(self, working: "asyncio.Task[Made]") -> Made | None:
+        done, _ = await asyncio.wait((working,), timeout=self.wait)
+        return working.result() if done else None
+
+    async def _promise(self, job: Job, *, may_promise: bool) -> Promised:
+        if not may_promise:
+            raise StillRunning("The same request is being answered at this moment.")
+        if not job.promised:
+            try:
+                await self._store.change(replace(job, promised=True))
+            except TableConflict as error:
+                # It was finished, or dropped, this very moment.
+                raise StillRunning("The same request is being answered at this moment.") from error
+        return Promised(job.name)
+
+    def _held(self, order: Order, *, promised: bool) -> Job:
+        now = self._clock.now()
+        # Long enough for all the time that the caller waits: it is renewed only once the job has been promised.
+        lease = max(self._runner.rules.lease, timedelta(seconds=self.wait) + _MARGIN)
+        return replace(Job(order.name, order.digest, now).claimed(self._owner(), now, lease), promised=promised)
+
+    def _abandoned(self, job: Job) -> bool:
+        return job.status == "failed" or (not job.promised and not job.held(self._clock.now()))
+
+    async def _forget(self, job: Job) -> None:
+        try:
+            await self._store.remove(job)
+        except TableConflict:
+            return
+
+
+async def _cancelled(working: "asyncio.Task[Made]") -> None:
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)

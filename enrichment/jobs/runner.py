@@ -1,0 +1,136 @@
+"""Running a job: claim it, do its work under a lease, write down what came of it, tell the callback."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from enrichment.jobs.chunks import TooLarge
+from enrichment.jobs.deadletters import JobDeadLetters
+from enrichment.jobs.deliveries import Deliveries
+from enrichment.jobs.job import Failure, Job, JobName
+from enrichment.jobs.lease import Lease, LeaseLost
+from enrichment.jobs.reminders import Reminders
+from enrichment.jobs.store import JobStore
+from enrichment.jobs.work import Outcome, Work, WorkFailed, WorkRefused, made_by
+from seams.clock import Clock
+from seams.tables import TableConflict
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRules:
+    """`lease` is how long a job stays its holder's after his death; `work_seconds` bounds one try of its work.
+
+    A failure that may pass is tried again after `pause`, fourfold each time, `attempts` times in all. A finished job is
+    kept for `kept`.
+    """
+
+    lease: timedelta = timedelta(seconds=60)
+    work_seconds: float = 300.0
+    attempts: int = 4
+    pause: timedelta = timedelta(seconds=10)
+    kept: timedelta = timedelta(days=7)
+
+
+class Runner:
+    """`owner` draws the name that a claim is made under."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        reminders: Reminders,
+        dead_letters: JobDeadLetters,
+        *,
+        work: Work,
+        deliveries: Deliveries,
+        clock: Clock,
+        owner: Callable[[], str],
+        rules: JobRules = JobRules(),
+    ) -> None:
+        self.rules = rules
+        self._store = store
+        self._reminders = reminders
+        self._dead_letters = dead_letters
+        self._work = work
+        self._deliveries = deliveries
+        self._clock = clock
+        self._owner = owner
+
+    async def run(self, name: JobName) -> None:
+        """Run a job where nobody else does or has; what is finished, held or not due yet is left as it is.
+
+        Raises TableUnavailable; the job's lease then runs out, and it is taken over.
+        """
+        found = await self._store.get(name)
+        if found is None or not found.promised or not found.ready(self._clock.now()):
+            return
+        try:
+            job = await self._store.change(found.claimed(self._owner(), self._clock.now(), self.rules.lease))
+        except TableConflict:
+            return
+        if job.attempts <= self.rules.attempts:
+            await self.work_on(job)
+        else:
+            # Whoever ran it last died of it, or with it.
+            died = Failure.of("attempts_exhausted", "Whatever ran the job died, each time.")
+            await self._fail(self.lease(job), found.failure or died)
+
+    async def work_on(self, job: Job) -> None:
+        """Do the work of a job that was claimed. Raises TableUnavailable."""
+        lease = self.lease(job)
+        try:
+            async with lease.kept():
+                outcome = await self._outcome(job)
+            await self.settle(lease, outcome)
+        except LeaseLost:
+            _log.warning("job %s was taken over; its work here is dropped", job.name.key())
+
+    def lease(self, job: Job) -> Lease:
+        return Lease(self._store, self._clock, job, self.rules.lease)
+
+    async def settle(self, lease: Lease, outcome: Outcome) -> None:
+        """Write down what came of a job's work, and make the first attempt at its callback.
+
+        Raises TableUnavailable, LeaseLost.
+        """
+        match outcome:
+            case bytes():
+                await self._succeed(lease, outcome)
+            case WorkFailed() if lease.job.attempts < self.rules.attempts:
+                await self._requeue(lease, outcome)
+            case WorkRefused() | WorkFailed():
+                await self._fail(lease, outcome.failure)
+
+    async def _outcome(self, job: Job) -> Outcome:
+        request = await self._store.request(job.name)
+        return await made_by(self._work.perform(job.name, request), self.rules.work_seconds)
+
+    async def _requeue(self, lease: Lease, failed: WorkFailed) -> None:
+        pause = self.rules.pause * 4 ** (lease.job.attempts - 1)
+        again = self._clock.now() + max(pause, timedelta(seconds=failed.wait_seconds))
+        job = await lease.change(lambda job: job.requeued(again, failed.failure))
+        await self._reminders.set(job.name, again)
+
+    async def _succeed(self, lease: Lease, result: bytes) -> None:
+        now = self._clock.now()
+        try:
+            job = await lease.change(lambda job: job.ended(now, None), result)
+        except TooLarge as error:
+            await self._fail(lease, Failure.of("result_too_large", f"The result takes {error}."))
+        else:
+            await self._tell(job)
+
+    async def _fail(self, lease: Lease, failure: Failure) -> None:
+        """Give a job up. The dead letter comes first: a job that is finished is not looked at again."""
+        now = self._clock.now()
+        await self._dead_letters.add_job(lease.job, f"{failure.code}: {failure.message}", now)
+        await self._tell(await lease.change(lambda job: job.ended(now, failure)))
+
+    async def _tell(self, job: Job) -> None:
+        """Make the callback's first attempt. The reminder that every job has comes back to what is left to do."""
+        told = await self._deliveries.attempt(job)
+        if told.delivery.status == "pending" and told.delivery.due is not None:
+            await self._reminders.set(job.name, told.delivery.due)

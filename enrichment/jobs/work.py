@@ -1,0 +1,142 @@
+"""The work of a job: a ticket enriched as the subscription that it belongs to, and what becomes of failures."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from pydantic import ValidationError
+
+from enrichment.answers import Enrichment
+from enrichment.caller import TicketCaller
+from enrichment.enricher import Enricher
+from enrichment.errors import EnrichmentError
+from enrichment.jobs.job import Failure, JobName
+from enrichment.requests import EnrichRequest
+from seams.tables import TableUnavailable
+
+ENDING_SECONDS: Final = 10.0
+"""Before the end of a job's time its tasks are told to stop, so that those that are done are not lost."""
+
+_PASSING: Final = frozenset(
+    {
+        "timeout",
+        "gateway_timeout",
+        "bad_gateway",
+        "internal_error",
+        "no_backend_available",
+        "rate_limit_exceeded",
+        "storage_unavailable",
+    }
+)
+"""Codes of task errors that another try may not have."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+class WorkRefused(Exception):
+    """The work cannot be done, however often it is tried."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.failure = Failure.of(code, message)
+
+
+class WorkFailed(Exception):
+    """The work failed for a reason that may pass; `wait_seconds` is how long that takes at least, where it is known."""
+
+    def __init__(self, code: str, message: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.failure = Failure.of(code, message)
+        self.wait_seconds = wait_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A result as JSON. `lasting` says that another try would bring nothing better."""
+
+    result: bytes
+    lasting: bool
+
+    @classmethod
+    def of(cls, enrichment: Enrichment) -> "Made":
+        codes = [outcome.error.code if outcome.error else "" for outcome in enrichment.tasks]
+        return cls(enrichment.model_dump_json().encode(), not _PASSING.issuperset(codes))
+
+
+type Outcome = bytes | WorkRefused | WorkFailed
+"""The result's JSON, or why there is none."""
+
+
+class Work(Protocol):
+    async def perform(self, name: JobName, request: bytes) -> Made:
+        """Enrich what the request's JSON says, charged to the job's subscription.
+
+        Raises WorkRefused, WorkFailed and EnrichmentError; everything else counts as a failure that may pass.
+        """
+        ...
+
+
+class SubscriptionUnknown(Exception):
+    """There is no subscription of this name, or no longer."""
+
+
+class TicketCallers(Protocol):
+    def named(self, subscription: str) -> AbstractAsyncContextManager[TicketCaller]:
+        """Open the way to models of a subscription, of which no key is at hand.
+
+        Entering raises SubscriptionUnknown, and TableUnavailable where that cannot be found out now.
+        """
+        ...
+
+
+class Enriching:
+    """Work by an Enricher; `seconds` bounds one try."""
+
+    def __init__(self, enricher: Enricher, callers: TicketCallers, seconds: float) -> None:
+        self._enricher = enricher
+        self._callers = callers
+        self._seconds = seconds - ENDING_SECONDS
+
+    async def perform(self, name: JobName, request: bytes) -> Made:
+        try:
+            asked = EnrichRequest.model_validate_json(request)
+        except ValidationError as error:
+            # It was valid when it came in: a later version asks for more.
+            raise WorkRefused("invalid_request", f"{error.error_count()} fields are not what is taken.") from error
+        try:
+            async with self._callers.named(name.subscription) as caller:
+                return Made.of(await self._enricher.enrich(caller, asked, seconds=self._seconds))
+        except SubscriptionUnknown as error:
+            raise WorkRefused("subscription_unknown", f"There is no subscription {name.subscription}.") from error
+
+
+async def made_by(work: Awaitable[Made], seconds: float) -> Outcome:
+    """Return what came of the work within so many seconds. Raises TableUnavailable."""
+    try:
+        async with asyncio.timeout(seconds):
+            made = await work
+    except (WorkRefused, WorkFailed) as failed:
+        return failed
+    except EnrichmentError as error:
+        return _judged(error)
+    except TableUnavailable:
+        raise
+    except TimeoutError:
+        return WorkFailed("timeout", f"The work took longer than {seconds:g} s.")
+    except Exception:  # noqa: BLE001 - a defect is a failed try, and the log has it
+        _log.exception("the work of a job failed")
+        return WorkFailed("internal_error", "Tollgate failed; its log says why.")
+    if made.lasting:
+        return made.result
+    return WorkFailed("tasks_failed", "No task could be done.")
+
+
+def _judged(error: EnrichmentError) -> WorkRefused | WorkFailed:
+    code = error.code or "failed"
+    if error.status >= 500 or error.status in (408, 429):
+        wait = error.headers.get("retry-after", "")
+        return WorkFailed(code, error.message, float(wait) if wait.isdecimal() else 0.0)
+    return WorkRefused(code, error.message)

@@ -1,0 +1,187 @@
+"""Jobs on real tables, with time set by hand, and with work and network that a test decides on."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from enrichment.jobs.batches import JobBatches
+from enrichment.jobs.callback import CallbackCheck
+from enrichment.jobs.credentials import Credentials
+from enrichment.jobs.deadletters import TABLE as DEAD
+from enrichment.jobs.deadletters import JobDeadLetters
+from enrichment.jobs.deliveries import Deliveries
+from enrichment.jobs.desk import JobDesk
+from enrichment.jobs.destinations import Destinations
+from enrichment.jobs.events import JobEvents
+from enrichment.jobs.job import Job, JobName
+from enrichment.jobs.once import Once
+from enrichment.jobs.order import JobBody, Order
+from enrichment.jobs.outbound import Answer, Request
+from enrichment.jobs.queue import JobQueue
+from enrichment.jobs.reminders import Reminders
+from enrichment.jobs.runner import JobRules, Runner
+from enrichment.jobs.store import JobStore
+from enrichment.jobs.sweep import Sweep
+from enrichment.jobs.work import Made
+from seams.events import ReceivedEvent, StreamUnavailable
+from seams.tables import Entity, Tables
+
+TICKET = {"sys_id": "0123456789abcdef0123456789abcdef", "short_description": "VPN drops"}
+RESULT = {"sys_id": TICKET["sys_id"], "summary": {"issue": "VPN drops."}, "patch": {"impact": "2"}}
+CALLBACK = {"url": "https://desk.example.com/hook"}
+HOSTS = "desk.example.com, sn.example.com"
+SECRETS = {"SN": "tollgate:secret", "KEY": "k-1", "OAUTH": '{"token_url": "https://sn.example.com/oauth_token.do", '
+           '"client_id": "c", "client_secret": "s"}'}  # fmt: skip
+GRANTS = "team-a:SN@sn.example.com, team-a:KEY@desk.example.com, *:OAUTH@sn.example.com"
+
+type Do = Callable[[JobName, bytes], Awaitable[Made]]
+
+
+class HandClock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+    def pass_by(self, **length: float) -> None:
+        self.at += timedelta(**length)
+
+
+@dataclass
+class Hub:
+    """A hub that keeps what it is given, unless it is down."""
+
+    down: bool = False
+    bodies: list[bytes] = field(default_factory=list)
+
+    async def publish(self, bodies: Sequence[bytes], key: str) -> None:
+        if self.down:
+            raise StreamUnavailable("down")
+        self.bodies += bodies
+
+    async def incarnation(self) -> str:
+        return "hub-1"
+
+    async def ends(self) -> Mapping[str, int]:
+        return {}
+
+    async def close(self) -> None:
+        return
+
+    def names(self) -> list[str]:
+        return [json.loads(body)["job"] for body in self.bodies]
+
+    def received(self) -> list[ReceivedEvent]:
+        return [event_of(body, number) for number, body in enumerate(self.bodies)]
+
+
+@dataclass
+class Works:
+    """Work that does what a test says, and remembers for whom."""
+
+    do: Do | None = None
+    done: list[JobName] = field(default_factory=list)
+
+    async def perform(self, name: JobName, request: bytes) -> Made:
+        self.done.append(name)
+        return await self.do(name, request) if self.do else made()
+
+
+@dataclass
+class Network:
+    """Hosts that answer as a test says: the next answer or failure for each request, then 200."""
+
+    answers: list[Answer | Exception] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+    async def send(self, request: Request) -> Answer:
+        self.requests.append(request)
+        await asyncio.sleep(0)
+        answer = self.answers.pop(0) if self.answers else Answer(200, {}, b"{}")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def close(self) -> None:
+        return
+
+
+class Holders:
+    async def holder(self, key: str) -> str | None:
+        return {"key-a": "team-a", "key-b": "team-b"}.get(key)
+
+
+class Parts:
+    """Everything that jobs are made of, put together as the composition root does."""
+
+    def __init__(self, tables: Tables, *, trusted: bool = True, wait: float = 0.2, at_once: int = 4) -> None:
+        self.tables = tables
+        self.clock = HandClock()
+        self.hub, self.work, self.network = Hub(), Works(), Network()
+        self.rules = JobRules()
+        self.store, self.reminders = JobStore(tables), Reminders(tables)
+        numbers = itertools.count(1)
+        destinations = Destinations.of(HOSTS, GRANTS, SECRETS.get)
+        credentials = Credentials(destinations, self.network, self.clock)
+        dead = JobDeadLetters(tables)
+        self.deliveries = Deliveries(
+            self.store, destinations, credentials, self.network, signing_key="k", clock=self.clock, random=lambda: 0.0
+        )
+        self.runner = Runner(
+            self.store,
+            self.reminders,
+            dead,
+            work=self.work,
+            deliveries=self.deliveries,
+            clock=self.clock,
+            owner=lambda: f"owner-{next(numbers)}",
+            rules=self.rules,
+        )
+        queue, check = JobQueue(self.hub), CallbackCheck(destinations, credentials)
+        self.desk = JobDesk(
+            self.store,
+            self.reminders,
+            queue,
+            check,
+            clock=self.clock,
+            new_id=lambda: f"new-{next(numbers)}",
+            rules=self.rules,
+        )
+        self.once = Once(
+            self.store, self.desk, self.runner, clock=self.clock, owner=lambda: f"owner-{next(numbers)}", wait=wait
+        )
+        events = JobEvents(Holders(), trusted=trusted)
+        self.batches = JobBatches(events, self.desk, self.runner, dead, clock=self.clock, at_once=at_once)
+        self.sweep = Sweep(self.store, self.reminders, queue, self.deliveries, clock=self.clock, rules=self.rules)
+
+    async def job(self, name: JobName) -> Job:
+        found = await self.store.get(name)
+        assert found is not None
+        return found
+
+    async def dead_letters(self) -> list[Entity]:
+        return [row async for row in (await self.tables.table(DEAD)).query()]
+
+
+def made(result: object = None) -> Made:
+    return Made(json.dumps(RESULT if result is None else result).encode(), lasting=True)
+
+
+def order(job_id: str = "one", subscription: str = "team-a", **told: Any) -> Order:
+    body = {"ticket": TICKET, "tasks": ["summary"], **told}
+    return Order.of(JobName(subscription, job_id), body, JobBody.model_validate(body))
+
+
+def event_of(told: object, number: int = 0) -> ReceivedEvent:
+    body = told if isinstance(told, bytes) else json.dumps(told).encode()
+    return ReceivedEvent(body, "0", number, datetime(2026, 11, 21, 8, 0, tzinfo=UTC))
