@@ -11,6 +11,9 @@ from chargeback.rollups import METERS, NOTHING
 from gateway.usage import UsageEvent
 from seams.tables import Entity, Value
 
+USAGE: Final = "usage"
+"""The table."""
+
 _NESTED: Final = frozenset({"meters", "avoided", "labels"})
 _FIELDS: Final = UsageEvent.__struct_fields__
 _AVOIDED: Final = tuple(f"avoided_{meter}" for meter in METERS)
@@ -21,8 +24,8 @@ def detail_partition(subscription: str, day: date) -> str:
     return key(subscription, f"{day:%Y%m%d}")
 
 
-def detail_row(event: UsageEvent) -> str:
-    return key(event.id)
+def detail_row(identity: str) -> str:
+    return key(identity)
 
 
 def to_entity(event: UsageEvent, partition: str, lane: str, sequence_number: int) -> Entity:
@@ -36,7 +39,7 @@ def to_entity(event: UsageEvent, partition: str, lane: str, sequence_number: int
     if event.labels:
         # ASCII alone, whatever a label holds: a character that the store refuses would hold up the whole batch.
         columns["labels"] = json.dumps(event.labels)
-    return Entity(partition, detail_row(event), columns)
+    return Entity(partition, detail_row(event.id), columns)
 
 
 def _counts(names: tuple[str, ...], counts: tuple[int, ...]) -> list[tuple[str, int]]:

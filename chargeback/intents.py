@@ -8,7 +8,7 @@ numbered; calls go to the first row with room, so that few rows stay few.
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -82,7 +82,9 @@ def open_call(intent: Intent) -> OpenCall:
         intent.region,
         intent.streamed,
     )
-    return OpenCall(intent.id, intent.time, intent.prompt_tokens, False, shape)
+    # As it is read back.
+    time = intent.time if intent.time.tzinfo is UTC else intent.time.astimezone(UTC)
+    return OpenCall(intent.id, time, intent.prompt_tokens, False, shape)
 
 
 def rearranged(rows: OpenRows, opening: OpenCalls, closed: AbstractSet[str]) -> tuple[OpenRows, int]:

@@ -27,6 +27,7 @@ from typing import Final
 from chargeback import deadletters, details, rollups
 from chargeback.concurrency import MAX_CALLS, all_of
 from chargeback.deadletters import EventImpossible
+from chargeback.details import USAGE
 from chargeback.lane_journal import LaneJournal
 from chargeback.lanes import Lane
 from chargeback.orphans import Orphans
@@ -40,7 +41,6 @@ from seams.clock import Clock, SystemClock
 from seams.events import ReceivedEvent
 from seams.tables import MAX_OPERATIONS, Entity, Insert, Operation, TableConflict, Tables, Upsert
 
-USAGE: Final = "usage"
 DEADLETTERS: Final = "deadletters"
 ORPHAN_AFTER: Final = timedelta(hours=1)
 
@@ -113,7 +113,7 @@ class Ledger:
         table = await self._tables.table(USAGE)
         async with self._calls:
             partition = details.detail_partition(event.subscription, rollups.day_of(event))
-            return await table.get(partition, details.detail_row(event)) is not None
+            return await table.get(partition, details.detail_row(event.id)) is not None
 
     async def _note(self, counted: Iterable[Counted], batch: Iterable[ReceivedEvent]) -> None:
         used = {(one.event.subscription, rollups.day_of(one.event)) for one in counted}

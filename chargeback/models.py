@@ -25,12 +25,16 @@ class Tokens(_Wire):
 class Requests(_Wire):
     """`estimated_requests` are those of `requests` whose counts are our estimates.
 
+    `orphaned_requests` are those of them whose end nobody saw: their instance was killed, or their events are still on
+    the way and will take their place. Only their prompts are counted.
+
     `further_attempts` are not among `requests`: attempts that broke after their backend had begun to answer, so that it
     bills them, too. Their counts are estimates.
     """
 
     requests: Counted = 0
     estimated_requests: Counted = 0
+    orphaned_requests: Counted = 0
     further_attempts: Counted = 0
 
 

@@ -1,4 +1,4 @@
-"""Statements: a subscription's month, summed from its rollups and priced.
+"""Statements: a subscription's month, summed from its rollups and orphans and priced.
 
 Each rollup is priced by itself, exactly, since its tiers decide its price; then lanes and tiers are summed to lines of
 a day, deployment and model. A line's amount is rounded once, half to even, to ten decimals, far below the price of one
@@ -13,11 +13,12 @@ from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final, NamedTuple
 
-from chargeback import rollups
+from chargeback import orphans
 from chargeback.errors import PeriodInvalid
 from chargeback.models import Avoided, Statement, StatementLine, Tokens, Units, UnpricedUsage
 from chargeback.prices import CURRENCY, Price, Prices
-from chargeback.rollups import METERS, ROLLUPS, Names, Rollup
+from chargeback.rollups import METERS, Names, Rollup
+from chargeback.sums import used
 from gateway.usage import Meters
 from seams.tables import Tables
 
@@ -25,7 +26,7 @@ _PERIOD: Final = re.compile(r"2\d{3}-(0[1-9]|1[0-2])", re.ASCII)
 _PLACES: Final = Decimal("1E-10")
 _TOKENS: Final = tuple(Tokens.model_fields)
 _UNITS: Final = tuple(Units.model_fields)
-_SHOWN: Final = ("requests", "estimated_requests", "further_attempts", *_TOKENS, *_UNITS)
+_SHOWN: Final = ("requests", "estimated_requests", "orphaned_requests", "further_attempts", *_TOKENS, *_UNITS)
 
 
 class _LineKey(NamedTuple):
@@ -75,6 +76,7 @@ class _Sums:
         counts |= {
             "requests": rollup.requests,
             "estimated_requests": rollup.estimated_requests,
+            "orphaned_requests": rollup.requests if rollup.names.lane == orphans.LANE else 0,
             "further_attempts": rollup.events - rollup.requests,
         }
         if price is None:
@@ -102,9 +104,8 @@ class Statements:
         """
         if not _PERIOD.fullmatch(period):
             raise PeriodInvalid(f"The period must be a month such as 2026-11, not {period[:20]!r}.")
-        table = await self._tables.table(ROLLUPS)
-        rows = table.query(rollups.rollup_partition(subscription, period))
-        return self._statement(subscription, period, [rollups.from_entity(row) async for row in rows])
+        month = [rollup async for rollup in used(self._tables, subscription, period)]
+        return self._statement(subscription, period, month)
 
     def _statement(self, subscription: str, period: str, month: Iterable[Rollup]) -> Statement:
         totals = _Sums()

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
-from chargeback import rollups
 from chargeback.prices import CURRENCY, Prices
-from chargeback.rollups import ROLLUPS
+from chargeback.sums import used
 from gateway.usage import Meters
 from seams.clock import Clock
 from seams.tables import Tables
@@ -37,7 +36,7 @@ class StatementPricing:
 
 
 class RollupCharges:
-    """Sums a subscription's rollups since a day: what budgets and quotas begin with after a start."""
+    """Sums a subscription's rollups and orphans since a day: what budgets and quotas begin with after a start."""
 
     def __init__(self, tables: Tables, prices: Prices, clock: Clock) -> None:
         self._tables = tables
@@ -46,12 +45,9 @@ class RollupCharges:
 
     async def used(self, subscription: str, deployment: str | None, first: date) -> tuple[int, Decimal]:
         """Return tokens and US dollars since this UTC day; of all deployments for None. Raises TableUnavailable."""
-        table = await self._tables.table(ROLLUPS)
         tokens, amount = 0, Decimal(0)
         for month in _months(first, self._clock.now().date()):
-            partition = rollups.rollup_partition(subscription, month)
-            async for entity in table.query(partition, first=f"{first:%Y%m%d}"):
-                rollup = rollups.from_entity(entity)
+            async for rollup in used(self._tables, subscription, month, first):
                 names = rollup.names
                 if deployment is not None and names.deployment != deployment:
                     continue

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from chargeback import rollups as folding
-from chargeback.ledger import USAGE, Ledger
+from chargeback.details import USAGE
+from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.rollups import Numbered, Rollup, fold
 from gateway.usage import Meters, UsageEvent

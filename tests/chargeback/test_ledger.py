@@ -8,7 +8,8 @@ import pytest
 from msgspec import structs
 
 from chargeback import rollup_store
-from chargeback.ledger import USAGE, Ledger
+from chargeback.details import USAGE
+from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.rollups import ROLLUPS, from_entity
 from gateway.usage import Meters

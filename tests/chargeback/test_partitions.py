@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from chargeback.ledger import USAGE, Ledger
+from chargeback.details import USAGE
+from chargeback.ledger import Ledger
 from chargeback.partitions import PARTITIONS, DetailDay, PartitionIndex
 from chargeback.prices import Prices
 from chargeback.rollups import ROLLUPS, rollup_partition

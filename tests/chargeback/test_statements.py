@@ -53,6 +53,7 @@ async def test_wire_contract(tables: Tables, prices: Prices, make_event: MakeEve
                 "model": "gpt-4o-2024-08-06",
                 "requests": 4,
                 "estimated_requests": 1,
+                "orphaned_requests": 0,
                 "further_attempts": 0,
                 "prompt_tokens": 400,
                 "cached_tokens": 80,

@@ -35,6 +35,7 @@ class MemoryTables:
         self.before: Fault = none
         self.after: Fault = none
         self.calls = 0
+        self.writes = 0
 
     async def table(self, name: str) -> "MemoryTable":
         return MemoryTable(self, name)
@@ -96,6 +97,7 @@ class MemoryTable(Table):
         if isinstance(operation, Delete):
             del rows[place]
             return None
-        etag = f"e{self._tables.calls}"
+        self._tables.writes += 1
+        etag = f"e{self._tables.writes}"
         rows[place] = Entity(subject.partition, subject.row, dict(operation.entity.values), etag)
         return etag
