@@ -34,6 +34,7 @@ MAX_EVENT_BYTES: Final = 1_000_000
 """The seam's limit for one event. The hub's own, for a batch: 1 MiB in the Standard tier, 256 KiB in Basic."""
 
 CONNECTIONS: Final = 4
+_QUESTIONS_AT_ONCE: Final = 8
 PAUSES_SECONDS: Final = (0.1, 0.5, 2.0)
 """Between attempts, stretched by up to half at random; a throttled namespace asks for some seconds."""
 
@@ -59,6 +60,8 @@ class EventHubStream(EventStream):
         self._timeout = timeout_seconds
         self._jitter = jitter
         self._connections = [HubConnection(open_client, clock) for _ in range(CONNECTIONS)]
+        # Events never wait for the answer to a question.
+        self._asking = HubConnection(open_client, clock)
         self._incarnation: str | None = None
 
     @classmethod
@@ -109,8 +112,12 @@ class EventHubStream(EventStream):
             self._incarnation = await self._persist("read the hub's properties", self._created)
         return self._incarnation
 
+    async def ends(self) -> Mapping[str, int]:
+        """See EventStream. One question for each partition, some at once: the SDK opens a connection for each."""
+        return await self._persist("read the partitions' properties", self._last_numbers)
+
     async def close(self) -> None:
-        await asyncio.gather(*(connection.close() for connection in self._connections))
+        await asyncio.gather(*(connection.close() for connection in (*self._connections, self._asking)))
 
     async def _send(self, connection: HubConnection, unsent: deque[bytes], key: str) -> None:
         """Send and take off `unsent` until it is empty or its first event does not fit into any batch."""
@@ -125,9 +132,25 @@ class EventHubStream(EventStream):
                     unsent.popleft()
 
     async def _created(self) -> str:
-        async with self._connections[0].lend() as client:
+        async with self._asking.lend() as client:
             properties = await client.get_eventhub_properties()
         return f"{properties['eventhub_name']}-{round(properties['created_at'].timestamp() * 1000)}"
+
+    async def _last_numbers(self) -> dict[str, int]:
+        turns = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
+        ends: dict[str, int] = {}
+        async with self._asking.lend() as client:
+
+            async def ask(partition: str) -> None:
+                async with turns:
+                    properties = await client.get_partition_properties(partition)
+                ends[partition] = int(properties["last_enqueued_sequence_number"])
+
+            partitions = await client.get_partition_ids()
+            for outcome in await asyncio.gather(*map(ask, partitions), return_exceptions=True):
+                if outcome is not None:
+                    raise outcome
+        return ends
 
     async def _persist[T](self, aim: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Attempt until it succeeds, the attempts or the time are used up, or the hub refuses us."""

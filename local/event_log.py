@@ -90,6 +90,11 @@ class EventLog:
                 [(following[partition], partition) for partition in {event.partition for event in events}],
             )
 
+    def ends(self) -> dict[int, int]:
+        """Return the last sequence number that each partition has given out, -1 before the first."""
+        rows = self._connection.execute("SELECT partition, next_sequence - 1 FROM partitions")
+        return dict(rows.fetchall())
+
     def read(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
         """Return up to `limit` events of a partition with sequence numbers above `after`, in order."""
         rows = self._connection.execute(

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -65,6 +65,11 @@ class LocalStream:
     async def incarnation(self) -> str:
         """Return the random id that was made with the file. Raises StreamUnavailable."""
         return await self._on_thread(EventLog.incarnation)
+
+    async def ends(self) -> Mapping[str, int]:
+        """Return the last sequence number of each partition, -1 where it is empty. Raises StreamUnavailable."""
+        numbers = await self._on_thread(EventLog.ends)
+        return {str(partition): number for partition, number in numbers.items()}
 
     async def read(self, partition: str, after: int, limit: int) -> list[StoredEvent]:
         """Return up to `limit` events with sequence numbers above `after`, at once. Raises StreamUnavailable."""

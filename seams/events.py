@@ -1,6 +1,6 @@
 """An event stream: bytes in, durable once `publish` returns; batches out, in order per partition, at least once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -32,6 +32,13 @@ class EventStream(Protocol):
         """Return what tells this stream from one that was deleted and made again under its name.
 
         Sequence numbers are comparable only within one incarnation. Raises StreamUnavailable.
+        """
+        ...
+
+    async def ends(self) -> Mapping[str, int]:
+        """Return the sequence number of the last event appended to each partition, -1 where there was none yet.
+
+        Raises StreamUnavailable after a bounded time.
         """
         ...
 

@@ -61,9 +61,25 @@ async def test_incarnation_is_stable(stream: EventStream) -> None:
     assert await stream.incarnation() == before
 
 
+async def test_ends_follow_what_is_appended(stream: EventStream) -> None:
+    """Every partition is named, with -1 before its first event; each event moves one of them by one."""
+    before = dict(await stream.ends())
+    assert set(before.values()) == {-1}
+
+    await stream.publish([b"a", b"b", b"c"], "key")
+
+    after = dict(await stream.ends())
+    assert sorted(before) == sorted(after) == ["0", "1", "2", "3"]
+    assert sorted(after.values()) == [-1, -1, -1, 2]
+    await stream.publish([b"d"], "key")
+    assert sum((await stream.ends()).values()) == sum(after.values()) + 1
+
+
 async def test_closed_stream_takes_nothing(stream: EventStream) -> None:
     """After close, which may be called twice, publishing says that the stream is out of reach."""
     await stream.close()
     await stream.close()
     with pytest.raises(StreamUnavailable):
         await stream.publish([b"x"], "key")
+    with pytest.raises(StreamUnavailable):
+        await stream.ends()

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -76,6 +76,9 @@ class RecordingStream:
 
     async def incarnation(self) -> str:
         return "test"
+
+    async def ends(self) -> Mapping[str, int]:
+        return {}
 
     async def close(self) -> None:
         return

@@ -1,7 +1,7 @@
 """Streams, tables and publishers for tests of usage on its way out."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway import usage
@@ -43,6 +43,9 @@ class Stream:
 
     async def incarnation(self) -> str:
         return "test"
+
+    async def ends(self) -> Mapping[str, int]:
+        return {}
 
     async def close(self) -> None:
         return

@@ -1,7 +1,7 @@
 """Prompts and completions on their way to a hub of their own, from a running gateway."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +40,9 @@ class Hub:
 
     async def incarnation(self) -> str:
         return "test"
+
+    async def ends(self) -> Mapping[str, int]:
+        return {}
 
     async def close(self) -> None:
         return
