@@ -5,12 +5,12 @@ Exit codes: 0 done, 1 refused, 2 not called correctly, 3 no answer or one that s
 
 import typer
 
-from hosting import deadletter_commands, subscription_commands
+from hosting import deadletter_commands, enrich_command, subscription_commands
 
 HELP = """Operate a running Tollgate.
 
-Set TOLLGATE_URL to its address and TOLLGATE_KEY to an operator key; without TOLLGATE_KEY you are asked for the key. It
-is never an argument, where others on this machine could read it.
+Set TOLLGATE_URL to its address and TOLLGATE_KEY to an operator key, or for `enrich` to a subscription's; without
+TOLLGATE_KEY you are asked for the key. It is never an argument, where others on this machine could read it.
 
 Exit codes: 0 done, 1 refused, 2 not called correctly, 3 no answer or one that says to come back.
 """
@@ -24,6 +24,7 @@ def build() -> typer.Typer:
     # With a callback the name of a group is always given, however few groups there are.
     tollgate.callback()(lambda: None)
     tollgate.add_typer(subscription_commands.build(), name="subscriptions")
+    tollgate.command("enrich", help=enrich_command.HELP, epilog=enrich_command.EXAMPLES)(enrich_command.enrich)
     tollgate.add_typer(deadletter_commands.build(), name="deadletters")
     return tollgate
 

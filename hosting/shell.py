@@ -15,18 +15,20 @@ from hosting.tollgate_api import TIMEOUT_SECONDS, ApiError, TollgateApi
 
 LOCAL: Final = "http://127.0.0.1:7071"
 
+_AN: Final = {"operator": "an operator", "subscription": "a subscription"}
+
 Url = Annotated[str, typer.Option(envvar="TOLLGATE_URL", help="Tollgate's address.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @contextmanager
-def connected(url: str, timeout: float = TIMEOUT_SECONDS) -> Iterator[TollgateApi]:
-    """Yield the API for an operator; what it raises is told on stderr and ends the command with its exit code.
+def connected(url: str, timeout: float = TIMEOUT_SECONDS, *, holder: str = "operator") -> Iterator[TollgateApi]:
+    """Yield the API; what it raises is told on stderr and ends the command with its exit code.
 
-    `timeout` bounds each call, in seconds.
+    `timeout` bounds each call, in seconds. `holder` is who has the key: an operator or a subscription.
     """
     try:
-        with TollgateApi(url, _key(), timeout) as api:
+        with TollgateApi(url, _key(holder), timeout) as api:
             yield api
     except ApiError as error:
         tell(str(error))
@@ -42,11 +44,11 @@ def print_json(content: object) -> None:
     print(json.dumps(content, indent=2))  # noqa: T201 - for programs: rich would wrap it
 
 
-def _key() -> str:
-    """Return the operator key: from the environment, or as a person types it, unseen."""
+def _key(holder: str) -> str:
+    """Return the key: from the environment, or as a person types it, unseen."""
     key = os.environ.get("TOLLGATE_KEY", "")
     if key:
         return key
     if not sys.stdin.isatty():
-        raise typer.BadParameter("Set TOLLGATE_KEY to an operator key: there is no terminal to ask for it.")
-    return str(typer.prompt("Operator key", hide_input=True, err=True))
+        raise typer.BadParameter(f"Set TOLLGATE_KEY to the key of {_AN[holder]}: there is no terminal to ask for it.")
+    return str(typer.prompt(f"{holder.capitalize()} key", hide_input=True, err=True))

@@ -19,12 +19,13 @@ class ApiError(Exception):
 
 
 class Refused(ApiError):
-    """Tollgate answered with an error."""
+    """Tollgate answered with an error. `retry_after`: seconds after which to come back, None where it does not say."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after = retry_after
         self.exit_code = 3 if status >= 500 or status == 429 else 1
 
 
@@ -37,7 +38,10 @@ class WrongUrl(ApiError):
 
 
 class TollgateApi:
-    """`url` is Tollgate's address; `key` an operator's. Every method raises Refused and Unreachable."""
+    """`url` is Tollgate's address; `key` an operator's or a subscription's.
+
+    Every method raises Refused and Unreachable.
+    """
 
     def __init__(self, url: str, key: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self._timeout = timeout
@@ -86,9 +90,14 @@ class TollgateApi:
 def _refused(answer: httpx2.Response) -> Refused:
     try:
         error = answer.json()["error"]
-        return Refused(answer.status_code, str(error["code"]), str(error["message"]))
+        return Refused(answer.status_code, str(error["code"]), str(error["message"]), _retry_after(answer))
     except (ValueError, KeyError, TypeError):
         return Refused(answer.status_code, "", f"HTTP {answer.status_code} without a reason: is this Tollgate?")
+
+
+def _retry_after(answer: httpx2.Response) -> float | None:
+    given = answer.headers.get("retry-after", "")
+    return float(given) if given.isdecimal() else None
 
 
 def _checked(url: str) -> str:
@@ -100,7 +109,7 @@ def _checked(url: str) -> str:
         return url
     if parsed.scheme == "http" and _loopback(parsed.host):
         return url
-    raise WrongUrl(f"{url} is not an address that an operator key may go to: use https://, or http:// on this machine.")
+    raise WrongUrl(f"{url} is not an address that a key may go to: use https://, or http:// on this machine.")
 
 
 def _loopback(host: str) -> bool:
