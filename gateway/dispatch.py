@@ -28,7 +28,9 @@ from seams.clock import Clock
 from seams.tokens import TokenSource, TokenUnavailable
 
 RETRIED = frozenset({408, 500, 502, 503, 504})
-LONGEST_JSON = 256 * 1024 * 1024
+LONGEST_JSON = 128 * 1024 * 1024
+"""Bytes. The largest that backends send are 2,048 vectors of 3,072 numbers, some 80 MB; while its pieces are joined an
+answer takes twice its size."""
 MISCONFIGURED_COOLDOWN = 30.0
 """Seconds for which a backend that refuses our credentials or does not know its deployment is left alone."""
 

@@ -12,7 +12,7 @@ from gateway.attempt import Attempt, StreamBroken
 from gateway.call import Call
 from gateway.departure import DepartureWatch
 from gateway.errors import CallerLeft, error_json
-from gateway.streaming import TEXT_OF_CHAT, TEXT_OF_RESPONSES, StreamReader
+from gateway.streaming import TEXT_OF_CHAT, TEXT_OF_RESPONSES, Chatter, StreamReader
 from gateway.upstream import UpstreamError
 from gateway.usage import Outcome
 
@@ -48,6 +48,9 @@ ENDING_IS_MARKED = frozenset({operations.CHAT, operations.COMPLETIONS, operation
 """Operations whose streams say that they are complete; one that stops without saying so was cut."""
 
 DRAIN_SECONDS = 1.0
+
+MOST_COMMENTS = 10
+"""How many times the time-out of silence a stream may go on with comments alone, or with a part of an event."""
 
 HEARTBEAT = b": still waiting\n\n"
 """A comment, which readers of event streams skip; load balancers cut what is silent for minutes."""
@@ -105,7 +108,7 @@ class Relay:
         watch.stop()
         if fault:
             return await self.give_up(call, fault, send)
-        await self._finish(attempt, send)
+        await self._finish(call, attempt, send)
         return "upstream_error" if reader is not None and reader.failed else "completed"
 
     async def _pump(self, call: Call, attempt: Attempt, reader: StreamReader | None, send: Send) -> str:
@@ -113,6 +116,7 @@ class Relay:
         time = asyncio.get_running_loop().time
         data: bytes | None = attempt.first
         silent, sending = 0.0, False
+        chatter = Chatter(self._rules.idle * MOST_COMMENTS, time())
         while silent < self._rules.idle:
             try:
                 async with asyncio.timeout(self._beat) as limit:
@@ -125,10 +129,13 @@ class Relay:
                             sending = True
                             await send({"type": "http.response.body", "body": block, "more_body": True})
                             sending = False
+                        now = time()
+                        if chatter.too_long(block, now):
+                            return f"sent nothing but comments for {self._rules.idle * MOST_COMMENTS:g} seconds"
                         if reader is not None and (reader.ended or reader.malformed or reader.failed):
                             return ""
                         silent = 0.0
-                        limit.reschedule(time() + self._beat)
+                        limit.reschedule(now + self._beat)
                     return ""
             except TimeoutError as error:
                 if sending:
@@ -136,12 +143,13 @@ class Relay:
             except UpstreamError:
                 return "broke the stream off"
             silent += self._beat
-            if reader is not None:
-                await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
+            await _beat(reader, send)
         return f"was silent for {self._rules.idle:g} seconds"
 
-    async def _finish(self, attempt: Attempt, send: Send) -> None:
+    async def _finish(self, call: Call, attempt: Attempt, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if call.claim is not None:
+            call.claim.release()
         # The caller has its end; the few bytes that end the answer upstream let its connection be used again.
         with contextlib.suppress(TimeoutError, UpstreamError):
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -155,6 +163,11 @@ class Relay:
         if call.reader is not None:
             await send({"type": "http.response.body", "body": _error_event(call, fault), "more_body": False})
         return "upstream_error"
+
+
+async def _beat(reader: StreamReader | None, send: Send) -> None:
+    if reader is not None:
+        await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
 
 
 async def _ending(call: Call, reader: StreamReader, send: Send) -> str:

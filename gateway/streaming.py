@@ -29,6 +29,7 @@ _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _END_OF_EVENT = re.compile(rb"(?:\r\n\r\n|\n\n|\r\r)[\r\n]*")
 _FIELD = re.compile(rb"(?:data|event|id|retry)$|[A-Za-z][A-Za-z0-9_-]*:|:")
 _COMMENTS = re.compile(rb"(?::[^\r\n]*(?:\r\n|\n|\r))+")
+_NOTHING = re.compile(rb"(?:(?::[^\r\n]*+)?[\r\n]++)*+")
 _MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _REQUESTS_FAULTS = (b'"content_filter"', b'"invalid_request_error"')
 _TEXT = re.compile(rb'"(content|refusal|reasoning_content|name|arguments|text|delta)"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
@@ -246,6 +247,22 @@ class StreamReader:
             text = "".join(pieces)
             self._text_size += len(text)
             self._text.setdefault(name, []).append(text)
+
+
+class Chatter:
+    """Notices a stream that goes on without an event; times are monotonic seconds."""
+
+    __slots__ = ("_patience", "_spoke")
+
+    def __init__(self, patience: float, now: float) -> None:
+        self._patience = patience
+        self._spoke = now
+
+    def too_long(self, block: bytes, now: float) -> bool:
+        """Tell whether all that went on since long ago, up to this block, were comments, blank lines or nothing."""
+        if block and not (block.startswith((b":", b"\n", b"\r")) and _NOTHING.fullmatch(block)):
+            self._spoke = now
+        return now - self._spoke > self._patience
 
 
 def texts_of(operation: str, body: bytes) -> dict[str, str]:

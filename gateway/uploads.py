@@ -111,7 +111,8 @@ class Upload:
         """Let go of what is kept. Nothing can be read afterwards."""
         self._file.close()
         self._space.give_back(self._filed)
-        self._filed = 0
+        self._tail_at, self._filed = self._size, 0
+        self._tail = bytearray()
 
     async def piece(self, at: int) -> bytes:
         """Return bytes from this place on, as soon as there are any; none at the end.

@@ -101,7 +101,8 @@ class AiohttpUpstream:
     """Upstream on one aiohttp session; must be opened inside the running loop."""
 
     def __init__(self, connect_timeout: float) -> None:
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
+        # `connect` has the look-up of the name in it, `sock_connect` each of its addresses alone.
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout, sock_connect=connect_timeout)
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: Request) -> Answer:

@@ -22,7 +22,7 @@ CLOSE = b"connection: close\r\n\r\n"
 GZIP = b"content-encoding: gzip\r\n" + CLOSE
 MEGABYTE = b" " * 1_000_000
 TEN_GIGABYTES = 10_000
-GROWTH = 400_000_000
+GROWTH = 220_000_000
 """Bytes: the most that a whole JSON answer may have, and room for the test's own."""
 
 

@@ -285,6 +285,31 @@ async def test_heartbeats_in_silence(gateway_with: Any) -> None:
         assert (event.outcome, event.meters.completion_tokens) == ("completed", 3)
 
 
+async def test_comments_alone_are_no_stream(gateway_with: Any) -> None:
+    """A backend that keeps a stream open by comments, or by an event that never ends, is given up after a while."""
+
+    def chattering(beginning: bytes, noise: bytes) -> Any:
+        async def backend(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": chunk("Hello") + beginning, "more_body": True})
+            leaving = asyncio.create_task(receive())
+            while not leaving.done():
+                await send({"type": "http.response.body", "body": noise, "more_body": True})
+                await asyncio.wait([leaving], timeout=0.02)
+
+        return backend
+
+    for beginning, noise in ((b"", b": busy\n\n"), (b"", b"\n"), (b"data: ", b" ")):
+        async with served(chattering(beginning, noise)) as url, gateway_with(idle=0.06, **one_backend(url)) as gateway:
+            stream = await gateway.azure().chat.completions.create(**STREAM)
+            with pytest.raises(openai.APIError, match="sent nothing but comments"):
+                [part async for part in stream]
+            (event,) = await gateway.settled(1)
+            assert event.outcome == "upstream_error"
+
+
 async def test_an_error_before_any_content_moves_on(gateway_with: Any, simulators: Any) -> None:
     """An error that a stream begins with moves the call on; where no backend is left its message is passed on."""
     error = b'data: {"error": {"message": "overloaded", "code": "server_error"}}\n\n'

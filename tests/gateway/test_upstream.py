@@ -1,6 +1,7 @@
 """Bytes to a backend and back, over real sockets."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -37,6 +38,63 @@ async def upstream() -> AsyncIterator[AiohttpUpstream]:
 
 async def head(reader: asyncio.StreamReader) -> bytes:
     return await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(2)
+
+
+async def numbered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer each request of a connection with its own body, in two pieces and after a while."""
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+            length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length"))
+            body = await reader.readexactly(length)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * length) + body)
+            await writer.drain()
+            await asyncio.sleep(int(body) % 7 / 500)
+            writer.write(body)
+            await writer.drain()
+    writer.close()
+
+
+async def test_many_calls_and_cancellations(upstream: AiohttpUpstream) -> None:
+    """Of hundreds of calls at once each gets its own answer, whoever is cancelled meanwhile, before or in an answer."""
+
+    async def ask(request: Request, number: int) -> bytes:
+        body = b"%d" % number
+        answer = await upstream.send(replace(request, body=body))
+        try:
+            got = b""
+            while piece := await answer.chunk():
+                got += piece
+        finally:
+            answer.close()
+        assert got == body * 2
+        return got
+
+    async with asyncio.timeout(60), backend(numbered) as request:
+        for first in range(0, 600, 200):
+            calls = [asyncio.create_task(ask(request, first + number)) for number in range(200)]
+            for number in range(0, 200, 3):
+                asyncio.get_running_loop().call_later(number / 10_000, calls[number].cancel)
+            ended = await asyncio.gather(*calls, return_exceptions=True)
+            wrong = [each for each in ended if not isinstance(each, bytes | asyncio.CancelledError)]
+            assert wrong == []
+            assert sum(isinstance(each, bytes) for each in ended) >= 133
+        assert await ask(request, 7) == b"77"
+        await upstream.close()
+
+
+async def test_a_name_that_is_not_found_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for a connection has the look-up of the backend's name in it."""
+
+    async def silence(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", silence)
+    upstream = AiohttpUpstream(connect_timeout=0.05)
+    async with asyncio.timeout(10):
+        with pytest.raises(UpstreamUnreachable):
+            await upstream.send(Request("POST", "http://backend.invalid/x", {}, b"{}"))
+    await upstream.close()
 
 
 async def test_what_is_sent(upstream: AiohttpUpstream) -> None:

@@ -16,6 +16,7 @@ from hosting.charges import StatementPricing
 from local.simulator.faults import Stall
 from local.simulator.server import Simulator
 from tests.gateway.conftest import KEY, RunningGateway, catalog_of, key_hash, run_gateway
+from tests.served import served
 
 HELLO: list[Any] = [{"role": "user", "content": "Say hello."}]
 
@@ -226,6 +227,30 @@ async def test_a_soft_budget(limited: Any, caplog: pytest.LogCaptureFixture) -> 
         await gateway.settled(4)
     told = [record.message for record in caplog.records if "is used up" in record.message]
     assert told == ["Subscription team-a, cost centre 4711: the month's budget of 0.00001 USD is used up"]
+
+
+async def test_a_streams_place_is_free_at_its_last_byte(counter: TokenCounter) -> None:
+    """Whoever has the end of its stream may ask again, though the backend has not closed its answer yet."""
+    over = asyncio.Event()
+
+    async def backend(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        event = b'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\ndata: [DONE]\n\n'
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+        await over.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    async with served(backend) as url:
+        catalog = catalog_of({}, subscriptions={"a": {"key_hashes": [key_hash(KEY)], "limits": {"concurrent": 1}}})
+        catalog["backends"] = {"one": {"endpoint": url, "auth": {"api_key": "setting:UPSTREAM_KEY"}}}
+        catalog["deployments"] = {"gpt-4o": {"model": "gpt-4o", "pool": [{"backend": "one"}]}}
+        async with run_gateway({}, counter, catalog=catalog) as gateway:
+            for _ in range(5):
+                stream = await gateway.openai().chat.completions.create(model="gpt-4o", messages=HELLO, stream=True)
+                assert [part async for part in stream]
+            over.set()
 
 
 async def test_failed_requests_give_their_tokens_back(limited: Any) -> None:
