@@ -19,6 +19,11 @@ from gateway.usage import UsageEvent
 class Claim(Protocol):
     """What a call took of its subscription's limits."""
 
+    @property
+    def prompt_tokens(self) -> int:
+        """What the prompt was taken for."""
+        ...
+
     def release(self) -> None:
         """Give its place among the requests at once back: the answer is over."""
         ...
@@ -34,11 +39,11 @@ class Call:
 
     `tried` grows with each attempt and `results` with what became of it. `broken` has the numbers, from 1, of those
     that failed after their backend had begun to answer; `answering` says that the caller has the head of its answer.
-    `upload` is set where the body is no JSON; `body` is empty then.
-    `prompt` is the same for calls whose prompts begin alike, see `routing.choice`; `stored` is set where the call is
-    about a response that a backend keeps. `limit_headers` is None where the subscription has no limits. `error` is what
-    the gateway answered with where it answered itself; `caching` is None where the cache is off for the call; `trace`
-    belongs to the observer.
+    `announced` says that an intent has told the ledger of the call, which now waits for its end. `upload` is set where
+    the body is no JSON; `body` is empty then. `prompt` is the same for calls whose prompts begin alike, see
+    `routing.choice`; `stored` is set where the call is about a response that a backend keeps. `limit_headers` is None
+    where the subscription has no limits. `error` is what the gateway answered with where it answered itself; `caching`
+    is None where the cache is off for the call; `trace` belongs to the observer.
     """
 
     id: str
@@ -65,6 +70,7 @@ class Call:
     reader: StreamReader | None = None
     answering: bool = False
     first_byte_at: float | None = None
+    announced: bool = False
     claim: Claim | None = None
     limit_headers: list[tuple[bytes, bytes]] | None = None
     error: GatewayError | None = None

@@ -76,8 +76,10 @@ class Dispatcher:
         clock: Clock,
         rules: DispatchRules,
         random: Callable[[], float],
+        announce: Callable[[Call], None],
         observer: Observer = UNOBSERVED,
     ) -> None:
+        """Take `announce`, which is told of each call before the first of its attempts goes out."""
         self._pool = pool
         self._upstream = upstream
         self._cooldowns = cooldowns
@@ -85,6 +87,7 @@ class Dispatcher:
         self._clock = clock
         self._rules = rules
         self._random = random
+        self._announce = announce
         self._observer = observer
 
     async def open(self, call: Call) -> Attempt:
@@ -110,6 +113,8 @@ class Dispatcher:
             call.attempt_began = now
             call.tried.append(member)
             passed_over.append(member)
+            if len(call.tried) == 1:
+                self._announce(call)
             try:
                 call.attempt = await self._attempt(call, member)
             except AttemptFailed as failure:

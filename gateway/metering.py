@@ -1,8 +1,13 @@
-"""From a call that is over to its usage events: the backend's counts where they came, else our own, and marked so."""
+"""From a call to its usage events: the backend's counts where they came, else our own, and marked so.
+
+A call is announced by an intent as its first attempt goes out, and ends with its usage event, or with a withdrawal
+where no backend answered.
+"""
 
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 
 import msgspec
 
@@ -11,12 +16,13 @@ from gateway.answers import AnswerReport, split_version
 from gateway.cache.caching import KeptAnswer
 from gateway.call import Call
 from gateway.catalog import Member
+from gateway.limits import estimates
 from gateway.observer import UNOBSERVED, Observer
 from gateway.publisher import UsagePublisher
 from gateway.streaming import texts_of
 from gateway.tokens import TokenCounter
 from gateway.units import with_units
-from gateway.usage import Meters, Outcome, UsageEvent
+from gateway.usage import Intent, Meters, Outcome, UsageEvent, Withdrawal
 from seams.clock import Clock
 
 NOTHING = Meters()
@@ -31,7 +37,7 @@ class _Consumed:
 
 
 class Meter:
-    """Publishes one event a call, and one for each broken attempt that a backend bills."""
+    """Publishes an intent and one event a call, and one event for each broken attempt that a backend bills."""
 
     def __init__(
         self, counter: TokenCounter, publisher: UsagePublisher, clock: Clock, observer: Observer = UNOBSERVED
@@ -42,8 +48,20 @@ class Meter:
         self._observer = observer
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def announce(self, call: Call) -> None:
+        """Tell the ledger of a call whose first attempt is about to go out; nobody waits for that.
+
+        So a call leaves a trace although its instance is killed before it has an end. Not told of are calls that cost
+        nothing, and none while the event hub is out.
+        """
+        if self._publisher.announces and call.stored is None and operations.is_billed(call.target.operation):
+            call.announced = self._publisher.announce(self._intent(call))
+
     async def settle(self, call: Call, outcome: Outcome | None) -> None:
-        """Publish what a call consumed; returns when it is durable. `outcome` None: no backend gave an answer."""
+        """Publish what a call consumed; returns when it is durable. `outcome` None: no backend gave an answer.
+
+        Where nothing was consumed by a call that was announced, that is told instead.
+        """
         events = [await self._broken(call, number) for number in call.broken]
         if call.caching is not None and call.caching.hit is not None:
             events.append(self._cached(call, call.caching.hit))
@@ -54,10 +72,13 @@ class Meter:
         if call.claim is not None:
             call.claim.settle(events)
         self._observer.call_ended(call, events)
-        if len(events) == 1:
-            await self._publisher.publish(events[0])
-        elif events:
-            await asyncio.gather(*(self._publisher.publish(event) for event in events))
+        records: list[UsageEvent | Withdrawal] = [*events]
+        if call.announced and not any(event.id == call.id for event in events):
+            records.append(Withdrawal(id=call.id, time=self._clock.now(), subscription=call.subscription.name))
+        if len(records) == 1:
+            await self._publisher.publish(records[0])
+        elif records:
+            await asyncio.gather(*(self._publisher.publish(record) for record in records))
 
     def settle_later(self, call: Call, outcome: Outcome) -> None:
         """Do the same in a task of our own, where the call's own task is being cancelled."""
@@ -72,6 +93,26 @@ class Meter:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _intent(self, call: Call) -> Intent:
+        backend = call.member.backend
+        operation = call.target.operation
+        claim = call.claim
+        prompt = estimates.prompt_tokens(operation, call.body) if claim is None else claim.prompt_tokens
+        return Intent(
+            id=call.id,
+            time=self._clock.now() - timedelta(seconds=self._clock.monotonic() - call.started),
+            subscription=call.subscription.name,
+            cost_centre=call.subscription.cost_centre,
+            operation=operation[:256],
+            deployment=call.deployment.name,
+            model=call.deployment.model,
+            backend=backend.name,
+            deployment_type=backend.deployment_type,
+            region=backend.region,
+            streamed=bool(call.peek.stream),
+            prompt_tokens=prompt,
+        )
 
     def _cached(self, call: Call, kept: KeptAnswer) -> UsageEvent:
         """Return the event of an answer that was given again: it consumed nothing, and tells what it saved."""

@@ -35,6 +35,9 @@ METERED: Final = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
 TAKES_JSON: Final = METERED | {"audio/speech", "images/generations"}
 """Operations whose request is JSON whatever its content type says: what it says is counted and checked."""
 
+BILLED_BY_UNITS: Final = ("audio/", "images/")
+"""Operations that begin so are billed by pictures, characters or seconds."""
+
 LONGEST_PATH: Final = 1024
 """Bytes; what a path asks for is remembered, and callers choose their paths."""
 
@@ -83,6 +86,11 @@ def _known(operation: str) -> str:
 
 def _not_found(path: str) -> OperationNotFound:
     return OperationNotFound(f"There is no operation at {path[:200]}.")
+
+
+def is_billed(operation: str) -> bool:
+    """Tell whether a call of this operation may cost something."""
+    return operation in METERED or operation.startswith(BILLED_BY_UNITS)
 
 
 def includes_usage(upstream: str, api_version: str) -> bool:

@@ -141,7 +141,7 @@ class _Builder:
         prices = Prices()
         outbox = Outbox(seams.tables, self._clock, os.urandom(6).hex())
         delivery = Delivery(stream, outbox, self._observer)
-        publisher = UsagePublisher(delivery)
+        publisher = UsagePublisher(delivery, intents=settings.usage_intents)
         meter = Meter(counter, publisher, self._clock, self._observer)
         pool = Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds, self._observer)
         monitoring = self._monitoring(Watched(catalog, pool, publisher, delivery, seams.tables, counter, prices))
@@ -151,7 +151,7 @@ class _Builder:
             callers,
             meter=meter,
             affinity=Affinity(seams.tables),
-            dispatcher=self._dispatcher(catalog, pool, cooldowns),
+            dispatcher=self._dispatcher(catalog, pool, cooldowns, meter),
             limiter=self._limiter(seams.tables, prices),
             cache=Cache(KeptRows(seams.tables, self._clock), Embeddings(), self._clock),
             prompt_log=PromptLog(seams.stream(settings.prompt_hub), self._clock),
@@ -225,7 +225,7 @@ class _Builder:
         self._closing.push_async_callback(keys.close)
         return EntraTokens(rules, keys, self._clock)
 
-    def _dispatcher(self, catalog: Catalog, pool: Pool, cooldowns: SharedCooldowns) -> Dispatcher:
+    def _dispatcher(self, catalog: Catalog, pool: Pool, cooldowns: SharedCooldowns, meter: Meter) -> Dispatcher:
         settings = self._settings
         upstream = AiohttpUpstream(settings.connect_timeout_seconds)
         tokens = self._tokens(catalog)
@@ -245,6 +245,7 @@ class _Builder:
                 wait=settings.recovery_wait_seconds,
             ),
             random=random.random,
+            announce=meter.announce,
             observer=self._observer,
         )
 

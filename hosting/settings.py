@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     )
     deadline_seconds: Seconds = Field(default=230.0, description="No new attempt starts after it.")
     publish_timeout_seconds: Seconds = Field(default=10.0, description="For one acknowledgement of usage events.")
+    usage_intents: bool = Field(default=True, description="Announce each call to the ledger before it is answered.")
     outbox_schedule: str = Field(
         default="*/30 * * * * *", description="NCRONTAB: when usage events leave the outbox for the event hub."
     )

@@ -41,6 +41,13 @@ class Estimate(NamedTuple):
 NOTHING: Final = Estimate()
 
 
+def prompt_tokens(operation: str, body: bytes) -> int:
+    """Return what a prompt comes to where nothing was learned yet; 0 for operations that are not metered by tokens."""
+    if operation not in operations.METERED:
+        return 0
+    return _prompt(*_size(body), FIRST_RATIO)
+
+
 class Learned:
     """Moving averages of one subscription's answers from one deployment."""
 
@@ -55,7 +62,7 @@ class Learned:
         if operation not in operations.METERED:
             return NOTHING
         text, encoded = _size(body)
-        prompt = int(text * self.ratio) + encoded * ENCODED_TOKENS
+        prompt = _prompt(text, encoded, self.ratio)
         if operation == operations.EMBEDDINGS:
             return Estimate(prompt, text=text)
         most = asked.most_completion_tokens
@@ -68,6 +75,10 @@ class Learned:
         if estimate.text and prompt:
             self.ratio += WEIGHT * (prompt / estimate.text - self.ratio)
         self.completion += WEIGHT * (completion - self.completion)
+
+
+def _prompt(text: int, encoded: int, ratio: float) -> int:
+    return int(text * ratio) + encoded * ENCODED_TOKENS
 
 
 def _size(body: bytes) -> tuple[int, int]:

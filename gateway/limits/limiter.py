@@ -33,6 +33,10 @@ class _Claim:
     reservation: Reservation
     estimate: Estimate
 
+    @property
+    def prompt_tokens(self) -> int:
+        return self.estimate.prompt
+
     def release(self) -> None:
         self.reservation.release()
 

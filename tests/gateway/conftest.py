@@ -41,7 +41,7 @@ from gateway.safety.shield import NO_DETECTOR, PromptShield
 from gateway.subscriptions.catalog_directory import CatalogDirectory
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
-from gateway.usage import UsageEvent
+from gateway.usage import Record, UsageEvent
 from hosting.charges import StatementPricing
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings, Deployment
@@ -71,6 +71,10 @@ class RecordingStream:
 
     bodies: list[bytes] = field(default_factory=list)
 
+    @property
+    def records(self) -> list[Record]:
+        return [usage.decode(body) for body in self.bodies]
+
     async def publish(self, bodies: Sequence[bytes], key: str) -> None:
         self.bodies.extend(bodies)
 
@@ -95,12 +99,12 @@ class RunningGateway:
 
     @property
     def events(self) -> list[UsageEvent]:
-        return [usage.decode_event(body) for body in self.stream.bodies]
+        return [record for record in self.stream.records if isinstance(record, UsageEvent)]
 
     async def settled(self, count: int) -> list[UsageEvent]:
         """Return the events once there are `count`; a caller has its last byte before its event is out."""
         async with asyncio.timeout(5):
-            while len(self.stream.bodies) < count:
+            while len(self.events) < count:
                 await asyncio.sleep(0.005)
         return self.events
 
@@ -163,6 +167,7 @@ async def run_gateway(
     observer: Observer = UNOBSERVED,
     shield: PromptShield = NO_DETECTOR,
     prompt_log: PromptLog | None = None,
+    intents: bool = True,
 ) -> AsyncIterator[RunningGateway]:
     """Serve a gateway on a free loopback port, in this event loop; `tables` may be another gateway's, too."""
     timeouts = timeouts or Timeouts()
@@ -172,7 +177,7 @@ async def run_gateway(
     stream = RecordingStream()
     upstream = AiohttpUpstream(connect_timeout=2)
     outbox = Outbox(tables or NoTables(), clock, "one")
-    meter = Meter(counter, UsagePublisher(Delivery(stream, outbox, observer)), clock, observer)
+    meter = Meter(counter, UsagePublisher(Delivery(stream, outbox, observer), intents=intents), clock, observer)
     number = Random(7).random if random else lambda: 0.5
     pool = Pool(number, BreakerRules(), timeouts.first_byte, observer)
     cooldowns = SharedCooldowns(tables or NoTables(), pool, clock)
@@ -185,6 +190,7 @@ async def run_gateway(
         clock=clock,
         rules=DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30, wait=2),
         random=lambda: 0.5,
+        announce=meter.announce,
         observer=observer,
     )
     cache = Cache(KeptRows(tables or NoTables(), clock), Embeddings(), clock)

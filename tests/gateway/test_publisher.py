@@ -11,7 +11,8 @@ import pytest
 from gateway import publisher, usage
 from gateway.delivery import DeliveryState
 from gateway.observer import NoObserver
-from gateway.usage import UsageEvent
+from gateway.publisher import UsagePublisher
+from gateway.usage import Intent, UsageEvent, Withdrawal
 from tests.gateway.event import an_event
 from tests.gateway.outgoing import Out, Stream
 
@@ -168,3 +169,91 @@ async def test_nothing_is_kept_of_what_went(monkeypatch: pytest.MonkeyPatch) -> 
     await asyncio.sleep(0)
     assert out.publisher._lanes == {}
     assert out.delivery.state() == DeliveryState(None, 0, 0, 0, 0)
+
+
+def intent(number: int, subscription: str = "team-a") -> Intent:
+    shown = an_event(f"call-{number}")
+    return Intent(
+        id=shown.id,
+        time=shown.time,
+        subscription=subscription,
+        operation=shown.operation,
+        deployment=shown.deployment,
+        model=shown.model,
+        backend=shown.backend,
+        deployment_type=shown.deployment_type,
+    )
+
+
+async def test_nobody_waits_for_intents() -> None:
+    """Intents gather longer than events, go in one batch, and are no usage events."""
+    lags = Lags()
+    out = Out(observer=lags)
+    assert all(out.publisher.announce(intent(n)) for n in range(10))
+    assert out.stream.batches == []
+    async with asyncio.timeout(5):
+        while not out.stream.batches:
+            await asyncio.sleep(0.001)
+    assert [len(ids) for _, ids in out.stream.ids] == [10]
+    assert lags.heard == []
+
+
+async def test_an_event_takes_its_intent_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a call does not wait until intents have gathered, and never overtakes its own."""
+    monkeypatch.setattr(publisher, "GATHER_INTENTS_SECONDS", 60)
+    out = Out()
+    out.publisher.announce(intent(1))
+    async with asyncio.timeout(5):
+        await out.publisher.publish(event(1))
+    assert [type(record) for record in out.stream.records] == [Intent, UsageEvent]
+
+
+async def test_a_withdrawal_is_durable() -> None:
+    """A withdrawal is waited for like an event, and takes the outbox where the hub is out."""
+    withdrawal = Withdrawal(id="call-1", time=event(1).time, subscription="team-a")
+    out = Out()
+    await out.publisher.publish(withdrawal)
+    assert out.stream.records == [withdrawal]
+    out.stream.failures = 1
+    await out.publisher.publish(withdrawal)
+    assert out.delivery.state().outboxed == 0
+    assert [usage.decode(waiting.body) for waiting in await out.outbox.oldest(9)] == [withdrawal]
+
+
+async def test_intents_are_the_first_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where much waits intents are dropped and counted; events are not."""
+    monkeypatch.setattr(publisher, "MOST_BEFORE_INTENTS", 2)
+    out = Out(Stream())
+    assert [out.publisher.announce(intent(n)) for n in range(4)] == [True, True, False, False]
+    assert out.publisher.announce(intent(5, "team-b"))
+    publishing = asyncio.create_task(out.publisher.publish(event(1)))
+    await asyncio.sleep(0)
+    assert out.publisher.waiting == 4
+    out.stream.free.set()
+    await publishing
+    assert out.delivery.state().dropped_intents == 2
+    await out.publisher.close()
+
+
+async def test_no_intents_for_a_hub_that_is_out() -> None:
+    """While the breaker is open nothing is announced, since intents have no other way."""
+    out = Out()
+    out.stream.failures = 3
+    assert out.publisher.announces
+    for number in range(3):
+        await out.publisher.publish(event(number))
+    assert not out.publisher.announces
+
+
+async def test_intents_can_be_switched_off() -> None:
+    """A publisher without intents says so before one is made."""
+    assert not UsagePublisher(Out().delivery, intents=False).announces
+
+
+async def test_a_close_sends_what_gathers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intents that still gather are sent at the end."""
+    monkeypatch.setattr(publisher, "GATHER_INTENTS_SECONDS", 60)
+    out = Out()
+    out.publisher.announce(intent(1))
+    await asyncio.wait_for(out.publisher.close(), 5)
+    assert [type(record) for record in out.stream.records] == [Intent]

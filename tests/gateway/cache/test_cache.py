@@ -79,7 +79,7 @@ async def verdicts(gateway: RunningGateway, *requests: dict[str, Any]) -> list[s
     """Return `x-gateway-cache` of the answers to these requests, each settled before the next."""
     found = []
     for request in requests:
-        events = len(gateway.stream.bodies)
+        events = len(gateway.events)
         answer = await ask(gateway, **request)
         found.append(answer.headers.get("x-gateway-cache", ""))
         await gateway.settled(events + 1)
