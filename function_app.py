@@ -39,6 +39,11 @@ async def collect_usage(events: typing.List[func.EventHubEvent]) -> None:  # noq
     await services.ledger.collect(received_events(events))
 
 
+@app.timer_trigger(arg_name="timer", schedule=settings.sweep_orphans_schedule)
+async def sweep_orphans(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the worker hands it over by this name
+    await services.orphan_sweep.sweep()
+
+
 @app.timer_trigger(arg_name="timer", schedule=settings.outbox_schedule)
 async def republish_outbox(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding is named by it
     await services.republisher.run()

@@ -55,6 +55,23 @@ class _Opened:
     etags: Mapping[int, str | None]
 
 
+class _Ends:
+    """Where the hub's partitions end; asked once in a sweep, and only if it matters."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._ends: Mapping[str, int] | None = None
+
+    async def reached(self, lane: Lane, head: Head) -> bool:
+        """Tell whether all of a lane was read. Raises StreamUnavailable."""
+        if lane.incarnation != await self._hub.incarnation():
+            return True  # of a hub that is gone nothing more is to come
+        if self._ends is None:
+            self._ends = await self._hub.ends()
+        # A partition that the hub does not name is none that was read to its end.
+        return self._ends.get(lane.partition, head.last_seq + 1) <= head.last_seq
+
+
 class OrphanSweep:
     """Sweeps all lanes; safe beside collectors and other sweeps. `after` is a positive time."""
 
@@ -82,22 +99,20 @@ class OrphanSweep:
 
         A lane on which rivals are always first is left to the next sweep.
         """
-        incarnation, ends = await self._hub.incarnation(), await self._hub.ends()
+        ends = _Ends(self._hub)
         orphaned = 0
         for lane in await known_lanes(self._tables):
-            # Of a hub that is gone nothing more is to come.
-            end = ends.get(lane.partition) if lane.incarnation == incarnation else -1
-            orphaned += await self._sweep(lane, end)
+            orphaned += await self._sweep(lane, ends)
         if orphaned:
             logger.warning("%d calls ended without a usage event: they are on statements as estimates", orphaned)
         return orphaned
 
-    async def _sweep(self, lane: Lane, end: int | None) -> int:
+    async def _sweep(self, lane: Lane, ends: _Ends) -> int:
         table = await self._tables.table(LANES)
         orphaned = 0
         for attempt in range(MAX_TRIES):
             opened = await _read(table, lane)
-            due = self._due(opened, end)
+            due = await self._due(lane, opened, ends)
             try:
                 opened = await _with_pending(table, lane, opened, due)
                 pending = [call for row in opened.rows.values() for call in row.calls.values() if call.pending]
@@ -109,13 +124,15 @@ class OrphanSweep:
                 break
         return orphaned
 
-    def _due(self, opened: _Opened, end: int | None) -> AbstractSet[str]:
+    async def _due(self, lane: Lane, opened: _Opened, ends: _Ends) -> AbstractSet[str]:
+        calls = [call for row in opened.rows.values() for call in row.calls.values() if not call.pending]
         latest = self._clock.now() - self._after
-        if end is None or end > opened.head.last_seq:
-            # What lay in the hub before this moment was read, whatever else has come since.
-            latest = min(latest, opened.head.enqueued_at - self._after)
-        calls = (call for row in opened.rows.values() for call in row.calls.values())
-        return {call.id for call in calls if call.time <= latest and not call.pending}
+        old = [call for call in calls if call.time <= latest]
+        # What lay in the hub before the head's time was read, whatever else has come since.
+        due = {call.id for call in old if call.time <= opened.head.enqueued_at - self._after}
+        if len(due) < len(old) and await ends.reached(lane, opened.head):
+            due = {call.id for call in old}
+        return due
 
     async def _orphan(self, call: OpenCall) -> bool:
         async with self._calls:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
@@ -18,6 +19,7 @@ from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.requeueing import DeadLetters
 from chargeback.statements import Statements
+from chargeback.sweep import OrphanSweep
 from enrichment.enricher import Enricher, EnricherRules
 from enrichment.jobs.destinations import Destinations
 from gateway.bodies import BodyRules
@@ -97,6 +99,7 @@ class Services:
     jobs: Jobs
     republisher: Republisher
     ledger: Ledger
+    orphan_sweep: OrphanSweep
     statements: Statements
     dead_letters: DeadLetters
     counter: TokenCounter
@@ -126,6 +129,7 @@ class _Builder:
 
     def services(self) -> Services:
         settings = self._settings
+        orphan_after = timedelta(seconds=settings.orphan_after_seconds)
         catalog = _catalog(settings)
         seams = self._seams()
         stream = seams.stream(settings.usage_hub)
@@ -172,7 +176,17 @@ class _Builder:
             enricher=enricher,
             jobs=self._jobs(seams, callers, NamedCallers(register, models), enricher),
             republisher=Republisher(outbox, stream, self._clock, self._observer),
-            ledger=Ledger(seams.tables, prices, stream.incarnation, detail_rows=settings.detail_rows),
+            ledger=Ledger(
+                seams.tables,
+                prices,
+                stream.incarnation,
+                detail_rows=settings.detail_rows,
+                orphan_after=orphan_after,
+                clock=self._clock,
+            ),
+            orphan_sweep=OrphanSweep(
+                seams.tables, prices, stream, self._clock, after=orphan_after, uniform=random.random
+            ),
             statements=Statements(seams.tables, prices),
             dead_letters=DeadLetters(seams.tables, stream, self._clock),
             counter=counter,

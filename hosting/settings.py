@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     )
     callback_signing_key: str = Field(default="", repr=False, description="Signs callbacks; empty: they are not.")
     callback_timeout_seconds: Seconds = Field(default=20.0, description="For one request to a callback's host.")
+    orphan_after_seconds: Seconds = Field(
+        default=3600.0, description="Then a call without its usage event is billed as an estimate."
+    )
     detail_rows: bool = Field(default=True, description="Keep one row per usage event as the audit trail.")
 
     seams: str = Field(
@@ -129,6 +132,11 @@ class Settings(BaseSettings):
     def sweep_jobs_schedule(self) -> str:
         """NCRONTAB of the sweep: often enough for a lease to be missed soon after it has run out."""
         return "*/10 * * * * *" if self.job_lease_seconds >= 30 else "* * * * * *"
+
+    @property
+    def sweep_orphans_schedule(self) -> str:
+        """NCRONTAB of the sweep for orphans: every minute, every second where one is due within less."""
+        return "0 * * * * *" if self.orphan_after_seconds >= 60 else "* * * * * *"
 
     @model_validator(mode="after")
     def _deployed_means_azure(self) -> Self:
