@@ -27,11 +27,11 @@ type SubscriptionDay = tuple[str, date]
 
 @dataclass(frozen=True, slots=True)
 class DetailDay:
-    """A day of a subscription that has, or had, detail rows; `row` is where the index says so."""
+    """A day of a subscription that has, or had, detail rows; `entity` says so in the index."""
 
     subscription: str
     day: date
-    row: str
+    entity: Entity
 
 
 class PartitionIndex:
@@ -66,7 +66,7 @@ class PartitionIndex:
         table = await self._tables.table(PARTITIONS)
         rows = table.query(key("usage", f"{first:%Y%m}"), f"{first:%Y%m%d}", f"{end:%Y%m%d}")
         return [
-            DetailDay(str(row.values["subscription"]), date.fromisoformat(str(row.values["day"])), row.row)
+            DetailDay(str(row.values["subscription"]), date.fromisoformat(str(row.values["day"])), row)
             async for row in rows
         ]
 

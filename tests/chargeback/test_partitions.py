@@ -7,7 +7,7 @@ import pytest
 
 from chargeback.details import USAGE
 from chargeback.ledger import Ledger
-from chargeback.partitions import PARTITIONS, DetailDay, PartitionIndex
+from chargeback.partitions import PARTITIONS, PartitionIndex
 from chargeback.prices import Prices
 from chargeback.rollups import ROLLUPS, rollup_partition
 from seams.tables import Operation, Table, Tables, TableUnavailable
@@ -100,6 +100,5 @@ async def test_nothing_is_counted_before_it_is_noted(
     assert await rows(tables, ROLLUPS) == []
     await Ledger(tables, prices, incarnation).collect(batch)
     assert len(await rows(tables, USAGE)) == 1
-    assert await PartitionIndex(tables).detail_days(TODAY, date(2026, 11, 21)) == [
-        DetailDay("service-desk", TODAY, "20261120|service-desk")
-    ]
+    (noted,) = await PartitionIndex(tables).detail_days(TODAY, date(2026, 11, 21))
+    assert (noted.subscription, noted.day) == ("service-desk", TODAY)
