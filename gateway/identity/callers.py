@@ -25,6 +25,12 @@ UNAUTHENTICATED = (
 )
 
 
+MORE_GROUPS = (
+    "its user is in more than 200 groups, so Entra ID named none of them in it: let the gateway's registration put only"
+    " groups assigned to it into tokens, or list the user (oid:...) or an application role (role:...)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """`subscription` is None for an operator. `token` is the bearer token beside a key, for backends that take it.
@@ -74,6 +80,10 @@ class TokenReader(Protocol):
         """
         ...
 
+    def more_groups(self, token: str) -> bool:
+        """Tell whether a token that was just found valid names none of its groups, because they are too many."""
+        ...
+
 
 class Callers:
     """`tokens` is None where no Entra ID tenant is set: then a bearer token can only be a key."""
@@ -103,7 +113,8 @@ class Callers:
         caller = await self._directory.member(identities)
         if caller is None:
             shown = ", ".join(identities[:3]) or "it proves none"
-            raise TokenRefused(f"it is valid, but no subscription lists its identity ({shown})")
+            said = f"it is valid, but no subscription lists its identity ({shown})"
+            raise TokenRefused(f"{said}; {MORE_GROUPS}" if tokens.more_groups(token) else said)
         return Caller(caller.subscription, token)
 
 

@@ -33,7 +33,7 @@ MOST_KEPT = 4096
 """Tokens whose check is remembered; the one unused for longest goes first."""
 
 MOST_IDENTITIES = 256
-"""Of one token: Entra ID names at most 200 groups in one, and says by `_claim_names` that there are more."""
+"""Of one token: Entra ID names at most 200 groups in one."""
 
 ALGORITHM = "RS256"
 NO_TENANTS = frozenset({"common", "organizations", "consumers"})
@@ -84,6 +84,8 @@ class _Claims(msgspec.Struct):
     oid: str = ""
     groups: list[str] = []
     roles: list[str] = []
+    hasgroups: object = None
+    claim_names: object = msgspec.field(default=None, name="_claim_names")
     nonce: object = None
     at_hash: object = None
     c_hash: object = None
@@ -91,9 +93,10 @@ class _Claims(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """`until` in seconds since 1970."""
+    """`until` in seconds since 1970; `more_groups`: its user is in more groups than it holds."""
 
     identities: tuple[str, ...]
+    more_groups: bool
     until: float
     key_id: str
     key: RSAPublicKey
@@ -130,6 +133,11 @@ class EntraTokens:
             self._kept.popitem(last=False)
         return checked.identities
 
+    def more_groups(self, token: str) -> bool:
+        """See TokenReader."""
+        kept = self._kept.get(hashlib.sha256(token.encode()).digest())
+        return kept is not None and kept.more_groups
+
     async def _check(self, token: str) -> _Checked:
         header = _header(token)
         key = await self._keys.key(header.kid)
@@ -141,7 +149,7 @@ class EntraTokens:
         except (ValueError, RecursionError) as error:
             raise TokenRefused("its claims are not those of an access token") from error
         self._judge(claims)
-        return _Checked(_identities(claims), claims.exp + LEEWAY_SECONDS, header.kid, key)
+        return _Checked(_identities(claims), _more_groups(claims), claims.exp + LEEWAY_SECONDS, header.kid, key)
 
     def _judge(self, claims: _Claims) -> None:
         now = self._clock.now().timestamp()
@@ -193,6 +201,16 @@ def _decoded(part: str) -> bytes:
 
 def _identities(claims: _Claims) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_strongest_first(claims)))[:MOST_IDENTITIES]
+
+
+def _more_groups(claims: _Claims) -> bool:
+    """Tell whether the token refers to its groups instead of naming them.
+
+    Entra ID does so above 200 (Access token claims reference, "Groups overage claim"): by `_claim_names`, or in the
+    implicit flow by `hasgroups`.
+    """
+    named = claims.claim_names
+    return claims.hasgroups is True or claims.hasgroups == "true" or (isinstance(named, dict) and "groups" in named)
 
 
 def _strongest_first(claims: _Claims) -> Iterator[str]:

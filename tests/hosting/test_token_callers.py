@@ -30,6 +30,9 @@ OPERATOR_KEY = "sk-operator"
 DEPLOYMENTS = {"gpt-4o": Deployment(model="gpt-4o-2024-11-20")}
 
 
+MORE_GROUPS = {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://graph.example"}}}
+
+
 @dataclass
 class Running:
     """The app on `url`; `token` is one that the backend `theirs` takes, too."""
@@ -157,6 +160,7 @@ async def test_refused_tokens_are_the_sdks_authentication_errors(running: Runnin
     """A token that is not believed, or nobody's, says why, challenges as RFC 6750 has it, and reaches no backend."""
     for token, reason in {
         running.provider.token(aud="api://other"): "audience",
+        running.provider.token(azp="nobody", **MORE_GROUPS): "more than 200 groups.*application role",
         running.provider.token(azp="nobody"): "no subscription lists its identity .azp:nobody",
         running.provider.token(azp=None): "proves none",
     }.items():

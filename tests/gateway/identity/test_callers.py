@@ -36,6 +36,9 @@ class Proven:
     async def identities(self, token: str) -> Sequence[str]:
         return self._identities
 
+    def more_groups(self, token: str) -> bool:
+        return False
+
 
 def callers(tokens: Proven | None = None) -> Callers:
     catalog = load_catalog(json.dumps(catalog_of({}, **CATALOG)), {"UPSTREAM_KEY": UPSTREAM_KEY}.get)

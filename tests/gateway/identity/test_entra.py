@@ -246,6 +246,30 @@ async def test_a_remembered_token_costs_no_check(
     assert await tokens.identities(token) == first
 
 
+@pytest.mark.parametrize(
+    ("claims", "more"),
+    [
+        ({}, False),
+        ({"groups": [GROUP]}, False),
+        ({"hasgroups": True}, True),
+        ({"hasgroups": "true"}, True),
+        ({"hasgroups": False}, False),
+        ({"hasgroups": {"odd": []}}, False),
+        ({"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://graph.example"}}}, True),
+        ({"_claim_names": {"other": "src1"}}, False),
+        ({"_claim_names": ["groups"]}, False),
+    ],
+)
+async def test_too_many_groups_to_name(
+    provider: IdentityProvider, tokens: EntraTokens, claims: dict[str, Any], *, more: bool
+) -> None:
+    """A token that refers to its groups proves none of them, and it is known that it does."""
+    token = provider.token(**claims)
+    assert not tokens.more_groups(token)
+    await tokens.identities(token)
+    assert tokens.more_groups(token) is more
+
+
 async def test_many_groups(provider: IdentityProvider, tokens: EntraTokens) -> None:
     """A token with as many groups as Entra ID names proves all of them; beyond a bound the rest is left out."""
     groups = [f"group-{number}" for number in range(300)]
