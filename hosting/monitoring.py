@@ -15,6 +15,7 @@ from gateway.observer import Observer
 from gateway.publisher import UsagePublisher
 from gateway.routing.breaker import BreakerState
 from gateway.routing.pool import Pool
+from gateway.safety.prompt_log import PromptLog
 from gateway.tokens import TokenCounter
 from hosting.call_log import CallLog
 from hosting.exposition import Family, exposition
@@ -61,6 +62,7 @@ class Watched:
     tables: Tables
     counter: TokenCounter
     prices: Prices
+    prompt_log: PromptLog
 
 
 class Monitoring:
@@ -138,6 +140,8 @@ class Monitoring:
         yield Family("tollgate_usage_events_waiting", "gauge", "Usage events that wait for a batch.", (), waiting)
         yield Family("tollgate_usage_events_in_memory", "gauge", "Usage events that no store takes now.", (), kept)
         yield Family("tollgate_log_lines_dropped_total", "counter", "Lines of calls not written.", (), lines)
+        prompts = [((), self._watched.prompt_log.dropped)]
+        yield Family("tollgate_prompt_records_dropped_total", "counter", "Calls that prompts miss.", (), prompts)
 
     async def _catalog(self) -> Finding:
         catalog = self._watched.catalog

@@ -148,7 +148,10 @@ class _Builder:
         publisher = UsagePublisher(delivery, intents=settings.usage_intents)
         meter = Meter(counter, publisher, self._clock, self._observer)
         pool = Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds, self._observer)
-        monitoring = self._monitoring(Watched(catalog, pool, publisher, delivery, seams.tables, counter, prices))
+        prompt_log = PromptLog(seams.stream(settings.prompt_hub), self._clock)
+        monitoring = self._monitoring(
+            Watched(catalog, pool, publisher, delivery, seams.tables, counter, prices, prompt_log)
+        )
         cooldowns = SharedCooldowns(seams.tables, pool, self._clock)
         gateway = self._gateway(
             catalog,
@@ -158,7 +161,7 @@ class _Builder:
             dispatcher=self._dispatcher(catalog, pool, cooldowns, meter),
             limiter=self._limiter(seams.tables, prices),
             cache=Cache(KeptRows(seams.tables, self._clock), Embeddings(), self._clock),
-            prompt_log=PromptLog(seams.stream(settings.prompt_hub), self._clock),
+            prompt_log=prompt_log,
         )
         register = SubscriptionRegister(catalog, store, directory, self._clock, os.urandom)
         models = Models(gateway=gateway)
