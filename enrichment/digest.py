@@ -41,7 +41,7 @@ _FIELDS: Final = frozenset({"short_description", "description", "cmdb_ci", "clos
 
 
 class DigestAnswer(BaseModel):
-    sentences: list[Sentence]
+    facts: list[Sentence]
 
 
 SCHEMA: Final = strict(DigestAnswer)
@@ -158,7 +158,7 @@ async def _condensed(pieces: Sequence[tuple[Part, ...]], asker: Asker) -> tuple[
 async def _facts(piece: tuple[Part, ...], asker: Asker) -> tuple[Part, ...]:
     answer = await asker.ask(DIGEST, piece, DigestAnswer, SCHEMA)
     names = frozenset(name for part in piece for name in part.name.split(", "))
-    kept, _ = grounded(answer.sentences, names)
+    kept, _ = grounded(answer.facts, names)
     return tuple(Part(", ".join(fact.entries), fact.sentence) for fact in kept)
 
 

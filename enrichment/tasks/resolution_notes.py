@@ -15,7 +15,7 @@ from enrichment.ticket import Coded
 
 
 class ResolutionNotesAnswer(BaseModel):
-    sentences: list[Sentence]
+    resolution: list[Sentence]
     confidence: float
 
 
@@ -24,7 +24,7 @@ SCHEMA: Final = strict(ResolutionNotesAnswer)
 
 async def run(case: Case, asker: Asker) -> Found:
     answer = await asker.ask(RESOLUTION_NOTES, case.parts, ResolutionNotesAnswer, SCHEMA, language=case.writing)
-    kept, warnings = grounded(answer.sentences, case.names)
+    kept, warnings = grounded(answer.resolution, case.names)
     text = joined(kept)
     notes = ResolutionNotes(text=text, citations=kept)
     if not text:

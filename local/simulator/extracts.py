@@ -34,7 +34,8 @@ _GREETING = re.compile(
     r"^\W*(?:hello|hi|hey|good (?:morning|afternoon|evening)|greetings)\b[\w\s,]{0,20}\W*$", re.IGNORECASE
 )
 # Text that was datamarked against injection has a private-use sign or a caret where its white space was.
-_MARKED_SPACE = re.compile(r"[\ue000-\uf8ff\u2581]|(?<=\S)\^(?=\S)")
+_MARKED_SPACE = re.compile(r"[\ue000-\uf8ff\u2581]|\^(?=\S)")
+_PART_HEADING = re.compile(r"^\[[a-z_]+(?:-\d+)?(?:, [a-z_]+(?:-\d+)?)*\](?:\s.*)?$")
 
 
 def words(text: str) -> list[str]:
@@ -45,8 +46,12 @@ def words(text: str) -> list[str]:
 def sentences(text: str) -> list[str]:
     """Split a text; white space becomes single spaces, labels of fields and heads of journal entries go."""
     pieces = (" ".join(_LABEL.sub("", piece).split()) for piece in _SENTENCE_END.split(text))
-    prose = (piece for piece in pieces if _WORD.search(piece) and not _JOURNAL_HEADER.match(piece))
+    prose = (piece for piece in pieces if _WORD.search(piece) and not _is_heading(piece))
     return list(dict.fromkeys(prose))
+
+
+def _is_heading(piece: str) -> bool:
+    return bool(_JOURNAL_HEADER.match(piece) or _PART_HEADING.match(piece))
 
 
 def subject(message: str) -> str:

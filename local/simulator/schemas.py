@@ -4,13 +4,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from local.simulator import extracts
+from local.simulator import extracts, topics
+from local.simulator.tickets import Quotation, TicketText, verdict
 
 MAX_DEPTH = 8
 LIST_ITEMS = 3
 CONFIDENCE = 0.8
 
 Style = Literal["sentences", "phrases"]
+
+_CITING = frozenset({"entries", "entry"})
+_PHRASED = {"step": "Follow this up: {}", "reason": "The ticket says: {}"}
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.])")
 _NAME = re.compile(r"(?<=[^.!?\s] )(?:[A-Z][\w'-]+)(?: [A-Z][\w'-]+)*")
@@ -33,6 +37,7 @@ class SchemaFiller:
         self._style = style
         self._sentences = extracts.ranked(text) or [""]
         self._given = 0
+        self._ticket = TicketText.read(text) if style == "sentences" else None
 
     def value(self) -> Any:
         """Return a value that conforms to the schema; a schema without a type gives an empty object."""
@@ -58,7 +63,7 @@ class SchemaFiller:
             kind = wanted[0] if wanted and depth < MAX_DEPTH else "null"
         match kind:
             case "object":
-                return self._object(schema, depth)
+                return self._object(schema, name, depth)
             case "array":
                 return self._array(schema, name, depth)
             case "string":
@@ -93,18 +98,61 @@ class SchemaFiller:
 
     def _choice(self, allowed: list[Any]) -> Any:
         named = [entry for entry in allowed if isinstance(entry, str)]
+        if named and self._ticket:
+            return topics.choice(named, self._ticket.text)[0]
         return extracts.best_match(named, self._text) if named else allowed[0]
 
-    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    def _object(self, schema: Mapping[str, Any], name: str, depth: int) -> dict[str, Any]:
         properties = schema.get("properties") or {}
+        if self._ticket and {"evidence", "value"} <= properties.keys():
+            return self._verdict(self._ticket, properties, name, depth)
         required = schema.get("required") or []
         names = properties if depth < MAX_DEPTH // 2 else [name for name in properties if name in required]
         return {name: self._fill(properties[name], name, depth + 1) for name in names}
+
+    def _verdict(self, ticket: TicketText, properties: Mapping[str, Any], name: str, depth: int) -> dict[str, Any]:
+        """Fill what a classification is made of: the words that decide, one of the values, how sure it is."""
+        given = self._resolved(properties["value"])
+        options = given.get("anyOf") or [given]
+        allowed: list[str] = next((option["enum"] for option in options if option.get("enum")), [])
+        closing = ticket.pool("resolution") if name == "close_code" else ticket.quotations
+        sentences = [quotation.sentence for quotation in closing]
+        made = {each: self._fill(schema, each, depth + 1) for each, schema in properties.items()}
+        if not allowed or not sentences:
+            return made | ({"evidence": "", "value": None} if len(options) > 1 else {})
+        judged = verdict(allowed, "\n".join(sentences), sentences, may_abstain=len(options) > 1)
+        return made | {each: value for each, value in judged.items() if each in properties}
+
+    def _cited(self, schema: Mapping[str, Any], quotation: Quotation, depth: int) -> dict[str, Any]:
+        """Fill an object that names the parts of a ticket it rests on, all of it from one of its sentences."""
+        properties = schema.get("properties") or {}
+        made: dict[str, Any] = {}
+        for name, each in properties.items():
+            resolved = self._resolved(each)
+            if name == "entries":
+                made[name] = list(quotation.entries)
+            elif name == "entry":
+                made[name] = quotation.entries[0]
+            elif resolved.get("enum"):
+                made[name] = topics.choice(resolved["enum"], quotation.sentence)[0]
+            elif resolved.get("type") == "string":
+                made[name] = _PHRASED.get(name, "{}").format(quotation.sentence)
+            else:
+                made[name] = self._fill(each, name, depth + 1)
+        return made
 
     def _array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
         least = schema.get("minItems", 0)
         wanted = 1 if depth < MAX_DEPTH // 2 else 0
         items = schema.get("items", {})
+        if self._ticket and isinstance(items, Mapping):
+            shape = self._resolved(items)
+            if not _CITING.isdisjoint(shape.get("properties") or {}):
+                return [self._cited(shape, each, depth) for each in self._ticket.pool(name)[: LIST_ITEMS + 1]]
+            if name == "entries":
+                return [self._ticket.quotations[0].entries[0]] if self._ticket.quotations else []
+            if name == "keywords":
+                return list(dict.fromkeys(extracts.words(self._ticket.text)))[:LIST_ITEMS]
         if wanted and isinstance(items, Mapping) and items.get("type") == "string" and "enum" not in items:
             wanted = min(LIST_ITEMS, len(self._sentences))
         count = min(max(least, wanted), schema.get("maxItems", max(least, wanted)))
@@ -119,10 +167,24 @@ class SchemaFiller:
         return text[:longest].ljust(shortest, ".")
 
     def _sentence(self, name: str) -> str:
+        if self._ticket:
+            return self._of_ticket(self._ticket, name)
         if name in ("summary", "issue", "answer", "text"):
             return extracts.gist(self._text)
         self._given += 1
         return self._sentences[(self._given - 1) % len(self._sentences)]
+
+    def _of_ticket(self, ticket: TicketText, name: str) -> str:
+        sentences = ticket.sentences
+        if not sentences:
+            return ""
+        match name:
+            case "title":
+                return sentences[0]
+            case "text":
+                return f"Hello, thank you for your report. {extracts.gist(ticket.text)} We are looking into it."
+            case _:
+                return _PHRASED.get(name, "{}").format(sentences[-1])
 
     def _phrase(self) -> str:
         names: list[str] = _NAME.findall(self._text) or [" ".join(extracts.words(self._text)[-3:])]
