@@ -9,7 +9,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3)
 BIN := .venv/bin
 SOURCES := function_app.py gateway enrichment chargeback hosting seams local
 
-.PHONY: help setup run simulator test lint format types imports unit bench requirements
+.PHONY: help setup run simulator test lint format types imports unit evaluate bench requirements
 
 help:            ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ unit: setup      ## The tests, with branch coverage
 	@tests/install_azurite; tests/install_node_sdk
 	@$(BIN)/coverage erase
 	@$(BIN)/python -m pytest --cov --cov-report=term
+
+evaluate: setup  ## Score suggestions for labelled incidents; with the demo's backends unless GATEWAY_CATALOG is set
+	@$(BIN)/python -m evaluation
 
 bench: setup     ## Measure against a direct and an nginx baseline; prints ratios
 	@$(BIN)/python -m bench

@@ -1,0 +1,1 @@
+"""How good the suggestions are: labelled incidents against what a model says, through the whole of Tollgate."""
