@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
-from chargeback.prices import CURRENCY, Prices
+from chargeback.prices import Prices
 from chargeback.sums import used
 from gateway.usage import Meters
 from seams.clock import Clock
@@ -13,8 +13,6 @@ from seams.tables import Tables
 
 class StatementPricing:
     """Prices one request as the statement prices the sum that it is part of."""
-
-    currency = CURRENCY
 
     def __init__(self, prices: Prices) -> None:
         self._prices = prices

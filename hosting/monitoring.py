@@ -141,7 +141,9 @@ class Monitoring:
         yield Family("tollgate_usage_events_in_memory", "gauge", "Usage events that no store takes now.", (), kept)
         yield Family("tollgate_log_lines_dropped_total", "counter", "Lines of calls not written.", (), lines)
         prompts = [((), self._watched.prompt_log.dropped)]
-        yield Family("tollgate_prompt_records_dropped_total", "counter", "Calls that prompts miss.", (), prompts)
+        yield Family(
+            "tollgate_prompt_records_dropped_total", "counter", "Calls missing in the log of prompts.", (), prompts
+        )
 
     async def _catalog(self) -> Finding:
         catalog = self._watched.catalog

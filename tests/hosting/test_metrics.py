@@ -59,6 +59,7 @@ async def test_calls_tokens_and_times(app: WatchedApp) -> None:
     assert await app.ask() == 200
     assert await app.ask(stream=True) == 200
     samples = await durable(app, 2)
+    assert one(samples, "tollgate_prompt_records_dropped_total") == 0
     labels = {"subscription": "team-a", "deployment": "gpt-4o", "backend": "first"}
     assert one(samples, "tollgate_requests_total", **labels, outcome="completed", status="200") == 2
     billed = app.simulators["first"].invoice.lines
