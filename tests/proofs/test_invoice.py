@@ -4,25 +4,17 @@ The whole product runs as a process of its own, as `make run` starts it; the bac
 """
 
 import asyncio
-import json
-import os
 import random
-import signal
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
-from gateway.answers import split_version
 from gateway.tokens import VOCABULARIES
 from local.simulator.faults import (
     AnyFault,
@@ -40,11 +32,9 @@ from local.simulator.faults import (
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import MODELS, OPERATOR_KEY, UPSTREAM_KEY, catalog_of
+from tests.gateway.conftest import MODELS, UPSTREAM_KEY, catalog_of
+from tests.proofs.tollgate import KEYS, charged, invoiced, running_tollgate, statements
 
-ROOT = Path(__file__).parents[2]
-KEYS = {"team-a": "sk-team-a", "team-b": "sk-team-b"}
-METERS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
 ROUNDS = 12
 TEXTS = [
     "The printer on floor three is on fire. Please send somebody before the smoke reaches the server room.",
@@ -113,32 +103,6 @@ def scenarios() -> list[tuple[Use, AnyFault | None]]:
     return plain + faulty
 
 
-@asynccontextmanager
-async def running_tollgate(catalog: dict[str, Any], state: Path) -> AsyncIterator[str]:
-    """Start the product with this catalog on a free port; yields its URL, and ends it as Ctrl-C does."""
-    environment = {
-        **os.environ,
-        "PORT": "0",
-        "STATE": str(state),
-        "GATEWAY_CATALOG": json.dumps(catalog),
-        "UPSTREAM_KEY": UPSTREAM_KEY,
-        "LOG_LEVEL": "ERROR",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "local", cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(30):
-            while not (line := (await process.stdout.readline()).decode()).startswith("Tollgate is ready at "):
-                assert line, "Tollgate did not start"
-        yield line.split()[-1]
-    finally:
-        process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(10):
-            await process.communicate()
-
-
 async def use_everything(url: str, simulators: dict[str, Simulator]) -> int:
     """Let two subscriptions run every scenario in a mixed order, several at a time; return the number of calls."""
     clients = {
@@ -177,33 +141,6 @@ async def strike(simulators: dict[str, Simulator], fault: AnyFault, call: str) -
         await simulator.inject(aimed)
 
 
-async def statements(url: str, calls: int) -> list[dict[str, Any]]:
-    """Return the month's statements of both subscriptions, once every call is on them."""
-    period = f"{datetime.now(UTC):%Y-%m}"
-    async with httpx2.AsyncClient(base_url=url, headers={"api-key": OPERATOR_KEY}) as client, asyncio.timeout(10):
-        while True:
-            answers = [await client.get(f"/chargeback/statements/{name}/{period}") for name in KEYS]
-            found = [answer.raise_for_status().json() for answer in answers]
-            if sum(statement["requests"] for statement in found) >= calls:
-                return found
-            await asyncio.sleep(0.05)
-
-
-def charged(statements: list[dict[str, Any]]) -> dict[str, Counter[str]]:
-    totals: dict[str, Counter[str]] = {}
-    for line in (line for statement in statements for line in statement["lines"]):
-        totals.setdefault(line["model"], Counter()).update({name: line[name] for name in METERS})
-    return totals
-
-
-def invoiced(simulators: dict[str, Simulator]) -> dict[str, Counter[str]]:
-    totals: dict[str, Counter[str]] = {}
-    for line in (line for simulator in simulators.values() for line in simulator.invoice.lines):
-        model = split_version(line.model)[0]
-        totals.setdefault(model, Counter()).update({name: getattr(line, name) for name in METERS})
-    return totals
-
-
 def list_price(totals: dict[str, Counter[str]]) -> Decimal:
     """Price tokens by the published dollars per million, written down here and not looked up."""
     rates = {"gpt-4o": ("2.5", "10"), "gpt-5-mini": ("0.25", "2"), "text-embedding-3-small": ("0.02", "0")}
@@ -225,9 +162,9 @@ async def test_the_statements_equal_the_invoices(tmp_path: Path) -> None:
     async with serve_all(settings, tokenizers=await asyncio.to_thread(Tokenizers, VOCABULARIES)) as simulators:
         catalog = catalog_of(simulators)
         del catalog["subscriptions"]["team-b"]["deployments"]
-        async with running_tollgate(catalog, tmp_path) as url:
-            calls = await use_everything(url, simulators)
-            found = await statements(url, calls)
+        async with running_tollgate(catalog, tmp_path) as tollgate:
+            calls = await use_everything(tollgate.url, simulators)
+            found = await statements(tollgate.url, calls)
         assert charged(found) == invoiced(simulators)
     assert sum(statement["requests"] for statement in found) == calls
     assert sum(Decimal(statement["total"]) for statement in found) == list_price(charged(found))
