@@ -30,7 +30,10 @@ OPERATOR_KEY = "sk-operator"
 DEPLOYMENTS = {"gpt-4o": Deployment(model="gpt-4o-2024-11-20")}
 
 
-MORE_GROUPS = {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://graph.example"}}}
+MORE_GROUPS: dict[str, Any] = {
+    "_claim_names": {"groups": "src1"},
+    "_claim_sources": {"src1": {"endpoint": "https://graph.example"}},
+}
 
 
 @dataclass
