@@ -1,16 +1,18 @@
 """HTTP routes for tickets: POST /summarize, POST /enrich, POST /stream."""
 
-import json
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
 from enrichment.answers import Enrichment, ErrorBody, Summary
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher
 from enrichment.errors import JobsUnavailable
 from enrichment.intake import IntakeRoute, unless_left
+from enrichment.jobs.accepted import AcceptedJob
+from enrichment.jobs.enriching import Answering
+from enrichment.jobs.keys import IDEMPOTENCY_KEY
 from enrichment.pieces import PieceResponse
 from enrichment.requests import EnrichRequest, Question
 from enrichment.ticket import Ticket
@@ -44,11 +46,15 @@ _STREAM_ERRORS: Final[Responses] = {
 
 _ACCEPTED: Final[Responses] = {
     202: {
+        "model": AcceptedJob,
         "description": "A job was made of it: mode `async`, or `auto` and 25 seconds have passed. Ask at `Location`, "
         "after `Retry-After`.",
-    }
+    },
+    409: {
+        "model": ErrorBody,
+        "description": "An earlier request had the same idempotency key and another body; or it is being answered.",
+    },
 }
-RETRY_SECONDS: Final = "5"
 
 _STREAM: Final[Responses] = {
     200: {
@@ -64,13 +70,7 @@ _STREAM: Final[Responses] = {
 }
 
 
-class Jobs(Protocol):
-    async def submit(self, caller: TicketCaller, request: EnrichRequest, done: Enrichment | None) -> str:
-        """Make a job of a request and return its id; tasks that succeeded in `done` are not done again."""
-        ...
-
-
-def router(caller_of: Callable[..., Any], enricher: Enricher, jobs: Jobs | None = None) -> APIRouter:
+def router(caller_of: Callable[..., Any], enricher: Enricher, jobs: Answering | None = None) -> APIRouter:
     """Return the routes. `caller_of` is a dependency that yields the request's TicketCaller.
 
     It raises its own error for a caller it does not know. Without `jobs` everything is answered at once.
@@ -96,7 +96,7 @@ def _add_summarize(routes: APIRouter, caller_of: Callable[..., Any], enricher: E
         return await unless_left(request, enricher.summarize(caller, ticket))
 
 
-def _add_enrich(routes: APIRouter, caller_of: Callable[..., Any], enricher: Enricher, jobs: Jobs | None) -> None:
+def _add_enrich(routes: APIRouter, caller_of: Callable[..., Any], enricher: Enricher, jobs: Answering | None) -> None:
     type Caller = Annotated[TicketCaller, Depends(caller_of)]
 
     @routes.post(
@@ -106,18 +106,22 @@ def _add_enrich(routes: APIRouter, caller_of: Callable[..., Any], enricher: Enri
         responses=_ERRORS | _ACCEPTED,
         response_model=Enrichment,
     )
-    async def enrich(asked: EnrichRequest, caller: Caller, request: Request) -> Enrichment | Response:
+    async def enrich(
+        asked: EnrichRequest,
+        caller: Caller,
+        request: Request,
+        idempotency_key: Annotated[str, Header(**IDEMPOTENCY_KEY)] = "",
+    ) -> Enrichment | Response:
         """Runs the tasks at once. A failed task is an error in its own outcome; the others are answered all the same.
 
         Each model call is charged to the caller's subscription.
         """
+        if jobs is not None:
+            told = await request.json()
+            return await unless_left(request, jobs.answer(enricher, caller, asked, told, idempotency_key))
         if asked.mode == "async":
-            return await _accepted(jobs, caller, asked, None)
-        answer = await unless_left(request, enricher.enrich(caller, asked))
-        late = any(outcome.error and outcome.error.code == "timeout" for outcome in answer.tasks)
-        if asked.mode == "auto" and late and jobs is not None:
-            return await _accepted(jobs, caller, asked, answer)
-        return answer
+            raise JobsUnavailable("This gateway runs no jobs: ask with mode sync or auto.", param="mode")
+        return await unless_left(request, enricher.enrich(caller, asked))
 
 
 def _add_stream(routes: APIRouter, caller_of: Callable[..., Any], enricher: Enricher) -> None:
@@ -135,11 +139,3 @@ def _add_stream(routes: APIRouter, caller_of: Callable[..., Any], enricher: Enri
         """Server-sent events, each a piece of the answer as the model writes it, charged as any other call."""
         answer = await unless_left(request, enricher.answer(caller, question))
         return PieceResponse(answer.pieces(), answer.request_id)
-
-
-async def _accepted(jobs: Jobs | None, caller: TicketCaller, asked: EnrichRequest, done: Enrichment | None) -> Response:
-    if jobs is None:
-        raise JobsUnavailable("This gateway runs no jobs: ask with mode sync or auto.", param="mode")
-    job = await jobs.submit(caller, asked, done)
-    body = json.dumps({"id": job, "status": "queued"})
-    return Response(body, 202, {"location": f"/jobs/{job}", "retry-after": RETRY_SECONDS}, "application/json")

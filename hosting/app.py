@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from gateway.routes import INVOCATION_ID, Gateway
 from gateway.subscriptions import management
 from hosting import importable, probes, reference
 from hosting.described_errors import describe_errors
+from hosting.bounded_bodies import bounded
 from hosting.error_answers import add_error_handlers
 from hosting.services import Services
 
@@ -30,6 +32,9 @@ DESCRIPTION = """Azure OpenAI behind one address: balanced, limited, metered and
 
 Send a subscription key in `api-key`, `Ocp-Apim-Subscription-Key` or `Authorization: Bearer`; where the operator has set
 it up, an Entra ID access token in `Authorization: Bearer`."""
+
+CORRELATION_ID = b"x-correlation-id"
+_CORRELATION = re.compile(rb"[\x20-\x7e]{1,200}")
 
 
 class TollgateApp(FastAPI):
@@ -43,7 +48,7 @@ class TollgateApp(FastAPI):
         if scope["type"] == "http" and scope["path"].startswith(operations.PREFIXES):
             await self._gateway(scope, receive, send)
         elif scope["type"] == "http":
-            await super().__call__(scope, receive, _with_request_id(scope, send))
+            await super().__call__(scope, bounded(receive), _with_ids(scope, send))
         else:
             await super().__call__(scope, receive, send)
 
@@ -58,13 +63,14 @@ class TollgateApp(FastAPI):
         return self.openapi_schema or {}
 
 
-def _with_request_id(scope: Scope, send: Send) -> Send:
-    """Return a `send` whose answers carry `x-request-id`, as the gateway's do."""
-    request_id = (scope.get(INVOCATION_ID) or os.urandom(16).hex()).encode()
+def _with_ids(scope: Scope, send: Send) -> Send:
+    """Return a `send` whose answers carry `x-request-id`, as the gateway's do, and the caller's `x-correlation-id`."""
+    ids = [(b"x-request-id", (scope.get(INVOCATION_ID) or os.urandom(16).hex()).encode())]
+    ids += [header for header in scope["headers"] if header[0] == CORRELATION_ID and _CORRELATION.fullmatch(header[1])]
 
     async def named(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            message["headers"] = [*message.get("headers", ()), *ids[:2]]
         await send(message)
 
     return named
@@ -120,9 +126,9 @@ def create_app(services: Services) -> TollgateApp:
 
     app.include_router(probes.router(services.monitoring.readiness, services.monitoring.scrape, caller_of))
     app.include_router(management.router(services.register, caller_of))
-    app.include_router(chargeback.router(services.statements, caller_of))
-    app.include_router(deadletter_routes.router(services.dead_letters, caller_of))
-    app.include_router(enrichment.router(ticket_caller, services.enricher))
+    app.include_router(chargeback.router(services.books.statements, caller_of))
+    app.include_router(deadletter_routes.router(services.books.dead_letters, caller_of))
+    app.include_router(enrichment.router(ticket_caller, services.enricher, services.jobs.answering))
     app.include_router(job_routes.router(subscription_of, services.jobs.desk))
     reference.mount(app)
     importable.mount(app)

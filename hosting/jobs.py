@@ -16,6 +16,7 @@ from enrichment.jobs.deadletters import JobDeadLetters
 from enrichment.jobs.deliveries import Deliveries, DeliveryRules
 from enrichment.jobs.desk import JobDesk
 from enrichment.jobs.destinations import Destinations
+from enrichment.jobs.enriching import Answering
 from enrichment.jobs.events import JobEvents
 from enrichment.jobs.once import Once
 from enrichment.jobs.outbound import Outbound
@@ -41,7 +42,7 @@ class Jobs:
     """What the routes and the functions use."""
 
     desk: JobDesk
-    once: Once
+    answering: Answering
     batches: JobBatches
     sweep: Sweep
 
@@ -92,10 +93,11 @@ def build_jobs(
     )
     callbacks = CallbackCheck(destinations, credentials)
     desk = JobDesk(store, reminders, queue, callbacks, clock=clock, new_id=_draw, rules=rules)
+    once = Once(store, desk, runner, clock=clock, owner=_draw, goes_on=settings.http_streams)
     events = JobEvents(CallersByKey(holders), trusted=settings.jobs_trusted_producers)
     return Jobs(
         desk,
-        Once(store, desk, runner, clock=clock, owner=_draw),
+        Answering(desk, once, rules.work_seconds),
         JobBatches(events, desk, runner, dead_letters, clock=clock, at_once=settings.jobs_at_once),
         Sweep(store, reminders, queue, deliveries, clock=clock, rules=rules),
     )

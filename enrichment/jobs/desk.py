@@ -91,9 +91,13 @@ class JobDesk:
         job = kept.job
         if job.status == "failed":
             job = await self._again(job)
+        await self.hand_over(job)
+        return job
+
+    async def hand_over(self, job: Job) -> None:
+        """Hand a job to the hub where it waits for that; where the hub is out, its reminder does so later."""
         if job.status == "queued":
             await self._queue.hand_over(job.name)
-        return job
 
     async def _again(self, job: Job) -> Job:
         try:

@@ -54,7 +54,8 @@ class Promised:
 class Once:
     """Everything raises TableUnavailable, OrderRefused, and what the work raises.
 
-    `wait` is the seconds that a caller waits.
+    `wait` is the seconds that a caller waits. Without `goes_on` nothing can be done here once the caller has been told:
+    then the work of a promised job begins anew where jobs are run.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Once:
         clock: Clock,
         owner: Callable[[], str],
         wait: float = WAIT_SECONDS,
+        goes_on: bool = True,
     ) -> None:
         self.wait = wait
         self._store = store
@@ -73,6 +75,7 @@ class Once:
         self._runner = runner
         self._clock = clock
         self._owner = owner
+        self._goes_on = goes_on
 
     async def answer(self, order: Order, perform: Perform) -> Answered | Promised:
         """Return what `perform` makes in time, or a job in which it goes on; nothing is written before that."""
@@ -81,12 +84,11 @@ class Once:
             made = await self._in_time(working)
             if made is not None:
                 return Answered(made.result)
-            promised = self._held(order, promised=True)
-            kept = await self._desk.create(promised, order.request)
+            kept = await self._desk.create(self._held(order, promised=True), order.request)
+            return await self._promised(self._runner.lease(kept.job), working)
         except BaseException:
             await _cancelled(working)
             raise
-        return Promised(order.name, lambda: self._rest(self._runner.lease(kept.job), working))
 
     async def answer_keyed(self, order: Order, perform: Perform, *, may_promise: bool) -> Answered | Promised:
         """Return the answer to this order, however often it comes and however many ask at once.
@@ -116,15 +118,23 @@ class Once:
         try:
             made = await self._in_time(working) if may_promise else await working
             if made is None:
-                until = self._clock.now() + self._runner.rules.lease
-                await lease.change(lambda job: replace(job, promised=True, lease_until=until))
-                return Promised(lease.job.name, lambda: self._rest(lease, working))
+                return await self._promised(lease, working)
         except BaseException:
             await _cancelled(working)
             await self._forget(lease.job)
             raise
         await self._remember(lease, made)
         return Answered(made.result)
+
+    async def _promised(self, lease: Lease, working: "asyncio.Task[Made]") -> Promised:
+        if not self._goes_on:
+            await _cancelled(working)
+            job = await lease.change(lambda job: job.renewed())
+            await self._desk.hand_over(job)
+            return Promised(job.name)
+        until = self._clock.now() + self._runner.rules.lease
+        await lease.change(lambda job: replace(job, promised=True, lease_until=until))
+        return Promised(lease.job.name, lambda: self._rest(lease, working))
 
     async def _remember(self, lease: Lease, made: Made) -> None:
         if not made.lasting:

@@ -5,18 +5,17 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from enrichment.answers import Enrichment, ErrorBody, optional
 from enrichment.intake import IntakeRoute
+from enrichment.jobs.accepted import RETRY_SECONDS, AcceptedJob, accepted
 from enrichment.jobs.desk import JobDesk
 from enrichment.jobs.errors import JobNotFound
-from enrichment.jobs.job import JobName, Status
+from enrichment.jobs.job import JobName
 from enrichment.jobs.keys import IDEMPOTENCY_KEY, key_of
 from enrichment.jobs.order import JobBody, Order
-
-RETRY_SECONDS: Final = "5"
 
 type Responses = dict[int | str, dict[str, Any]]
 
@@ -49,17 +48,6 @@ class CallbackState(BaseModel):
     status: Literal["waiting", "pending", "delivered", "failed"]
     attempts: int
     error: str = Field(description="Of the last attempt; empty where there was none.")
-
-
-class AcceptedJob(BaseModel):
-    """A job that waits, or that the same request made before."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"id": "5f0c1e9ad3b04c6f9d6c1b1f3a0e2c77", "status": "queued"}]}
-    )
-
-    id: str
-    status: Status
 
 
 class JobAnswer(AcceptedJob):
@@ -122,10 +110,3 @@ def _add_get(routes: APIRouter, subscription_of: Callable[..., Any], desk: JobDe
             raise JobNotFound("The subscription has no job of this id, or no longer.")
         waits = told["status"] in ("queued", "running")
         return Response(json.dumps(told), 200, {"retry-after": RETRY_SECONDS} if waits else {}, "application/json")
-
-
-def accepted(name: JobName, status: Status) -> Response:
-    """Return the 202 that tells where to ask for a job."""
-    body = json.dumps({"id": name.id, "status": status})
-    headers = {"location": f"/jobs/{name.id}", "retry-after": RETRY_SECONDS}
-    return Response(body, 202, headers, "application/json")

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -124,7 +124,9 @@ class Holders:
 class Parts:
     """Everything that jobs are made of, put together as the composition root does."""
 
-    def __init__(self, tables: Tables, *, trusted: bool = True, wait: float = 0.2, at_once: int = 4) -> None:
+    def __init__(
+        self, tables: Tables, *, trusted: bool = True, wait: float = 0.2, at_once: int = 4, goes_on: bool = True
+    ) -> None:
         self.tables = tables
         self.clock = HandClock()
         self.hub, self.work, self.network = Hub(), Works(), Network()
@@ -158,7 +160,13 @@ class Parts:
             rules=self.rules,
         )
         self.once = Once(
-            self.store, self.desk, self.runner, clock=self.clock, owner=lambda: f"owner-{next(numbers)}", wait=wait
+            self.store,
+            self.desk,
+            self.runner,
+            clock=self.clock,
+            owner=lambda: f"owner-{next(numbers)}",
+            wait=wait,
+            goes_on=goes_on,
         )
         events = JobEvents(Holders(), trusted=trusted)
         self.batches = JobBatches(events, self.desk, self.runner, dead, clock=self.clock, at_once=at_once)

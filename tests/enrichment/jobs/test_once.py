@@ -1,0 +1,198 @@
+"""Answers that are given once: repeated, concurrent, late, cut off, failed."""
+
+import asyncio
+
+import pytest
+
+from enrichment.errors import GatewayTimeout
+from enrichment.jobs.errors import NameTaken, StillRunning
+from enrichment.jobs.job import JobName
+from enrichment.jobs.once import Answered, Promised
+from enrichment.jobs.work import Made
+from local.tables import SQLiteTables
+from tests.enrichment.jobs.parts import Parts, made, order
+
+NAME = JobName("team-a", "one")
+PATIENCE_SECONDS = 20
+
+
+class Slow:
+    """Work that ends when it is let; `begun` counts how often it was begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.under_way = asyncio.Event()
+        self.let = asyncio.Event()
+        self.cancelled = False
+
+    async def __call__(self) -> Made:
+        self.begun += 1
+        self.under_way.set()
+        try:
+            await self.let.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        return made()
+
+
+async def quick() -> Made:
+    return made()
+
+
+async def never() -> Made:
+    raise AssertionError("it is not to be done again")
+
+
+async def test_a_repeated_request(parts: Parts) -> None:
+    """The same request again is answered with the same bytes, without work."""
+    first = await parts.once.answer_keyed(order(), quick, may_promise=True)
+    again = await parts.once.answer_keyed(order(), never, may_promise=True)
+    assert first == Answered(made().result)
+    assert again == Answered(made().result, repeated=True)
+
+
+async def test_another_body(parts: Parts) -> None:
+    """The same key with another body is refused, and the first answer stays."""
+    await parts.once.answer_keyed(order(), quick, may_promise=True)
+    with pytest.raises(NameTaken):
+        await parts.once.answer_keyed(order(tasks=["sentiment"]), never, may_promise=True)
+    assert isinstance(await parts.once.answer_keyed(order(), never, may_promise=True), Answered)
+
+
+async def test_concurrent_requests(parts: Parts) -> None:
+    """Of requests that come at once, one works and all are answered alike."""
+    parts.once.wait = PATIENCE_SECONDS
+    slow = Slow()
+    asking = [asyncio.create_task(parts.once.answer_keyed(order(), slow, may_promise=True)) for _ in range(5)]
+    await slow.under_way.wait()
+    slow.let.set()
+    answers = await asyncio.gather(*asking)
+    assert slow.begun == 1
+    assert sorted(answer.repeated for answer in answers if isinstance(answer, Answered)) == [False, *[True] * 4]
+
+
+async def test_a_late_answer_becomes_a_job(parts: Parts) -> None:
+    """What takes too long is promised as a job, and the same work goes on behind the answer."""
+    slow = Slow()
+    reply = await parts.once.answer_keyed(order(), slow, may_promise=True)
+    assert isinstance(reply, Promised)
+    assert reply.rest is not None
+    assert (await parts.desk.show(NAME)) == {"id": "one", "status": "running"}
+    parts.once.wait = 0
+    again = await parts.once.answer_keyed(order(), never, may_promise=True)
+    assert again == Promised(NAME)
+    slow.let.set()
+    await reply.rest()
+    assert slow.begun == 1
+    assert await parts.once.answer_keyed(order(), never, may_promise=True) == Answered(made().result, repeated=True)
+
+
+async def test_late_without_a_key(parts: Parts) -> None:
+    """Without a key nothing is written until the answer is late; then a job is made in which the work goes on."""
+    assert await parts.once.answer(order(), quick) == Answered(made().result)
+    assert await parts.store.get(NAME) is None
+    slow = Slow()
+    reply = await parts.once.answer(order(), slow)
+    assert isinstance(reply, Promised)
+    assert reply.rest is not None
+    slow.let.set()
+    await reply.rest()
+    assert (await parts.job(NAME)).status == "succeeded"
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_late_where_nothing_goes_on(tables: SQLiteTables, *, keyed: bool) -> None:
+    """Where no work can go on behind an answer, the job is handed to the hub and begun anew there."""
+    parts = Parts(tables, goes_on=False)
+    slow = Slow()
+    asked = parts.once.answer_keyed(order(), slow, may_promise=True) if keyed else parts.once.answer(order(), slow)
+    assert await asked == Promised(NAME)
+    assert slow.cancelled
+    assert parts.hub.names() == ["one"]
+    await parts.runner.run(NAME)
+    assert (await parts.job(NAME)).status == "succeeded"
+
+
+async def test_waiting_for_another_ones_work(parts: Parts) -> None:
+    """Who waits for the first one's answer too long is told so, or given the job, as he asked."""
+    parts.once.wait = PATIENCE_SECONDS
+    slow = Slow()
+    first = asyncio.create_task(parts.once.answer_keyed(order(), slow, may_promise=True))
+    await slow.under_way.wait()
+    parts.once.wait = 0
+    with pytest.raises(StillRunning):
+        await parts.once.answer_keyed(order(), never, may_promise=False)
+    assert await parts.once.answer_keyed(order(), never, may_promise=True) == Promised(NAME)
+    slow.let.set()
+    assert await first == Answered(made().result)
+    assert (await parts.job(NAME)).status == "succeeded"
+
+
+async def test_a_failure_is_not_kept(parts: Parts) -> None:
+    """An error is the caller's, and the next request tries anew; so it is with an answer that may pass."""
+
+    async def fail() -> Made:
+        raise GatewayTimeout("too slow")
+
+    async def poor() -> Made:
+        return Made(b"{}", lasting=False)
+
+    with pytest.raises(GatewayTimeout):
+        await parts.once.answer_keyed(order(), fail, may_promise=True)
+    assert await parts.once.answer_keyed(order(), poor, may_promise=True) == Answered(b"{}")
+    assert await parts.once.answer_keyed(order(), quick, may_promise=True) == Answered(made().result)
+
+
+async def test_a_caller_who_leaves(parts: Parts) -> None:
+    """When the caller leaves his work ends, and the next request begins anew."""
+    parts.once.wait = PATIENCE_SECONDS
+    slow = Slow()
+    asking = asyncio.create_task(parts.once.answer_keyed(order(), slow, may_promise=True))
+    await slow.under_way.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert slow.cancelled
+    assert await parts.store.get(NAME) is None
+
+
+async def test_a_process_that_died(parts: Parts) -> None:
+    """What a dead process held is begun anew by the next request; nobody runs it as a job meanwhile."""
+    held = parts.once._held(order(), promised=False)
+    await parts.desk.create(held, order().request)
+    parts.clock.pass_by(minutes=2)
+    await parts.runner.run(NAME)
+    assert not parts.work.done
+    assert await parts.once.answer_keyed(order(), quick, may_promise=True) == Answered(made().result)
+
+
+async def test_a_promised_job_whose_process_died(parts: Parts) -> None:
+    """A job that was promised is taken over where its process died."""
+    slow = Slow()
+    reply = await parts.once.answer(order(), slow)
+    assert isinstance(reply, Promised)
+    parts.clock.pass_by(minutes=2)
+    await parts.sweep.run()
+    assert parts.hub.names() == ["one"]
+    await parts.runner.run(NAME)
+    assert (await parts.job(NAME)).status == "succeeded"
+    slow.let.set()
+    assert reply.rest is not None
+    await reply.rest()  # too late: the outcome is the other's
+    assert len(parts.work.done) == 1
+
+
+async def test_a_failed_job_is_tried_again(parts: Parts) -> None:
+    """The same request after its job has failed begins anew."""
+
+    async def fail(*_: object) -> Made:
+        raise ValueError
+
+    parts.work.do = fail
+    await parts.desk.submit(order())
+    for _ in range(4):
+        await parts.runner.run(NAME)
+        parts.clock.pass_by(hours=1)
+    assert (await parts.job(NAME)).status == "failed"
+    assert await parts.once.answer_keyed(order(), quick, may_promise=True) == Answered(made().result)
