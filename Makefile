@@ -3,6 +3,7 @@
 SHELL := /bin/sh
 PORT ?= 7071
 STATE ?= .local
+EVENTS ?= files
 
 # python3.13 by name first; else whatever python3 is, which `setup` refuses when it is not 3.13.
 PYTHON ?= $(shell command -v python3.13 || command -v python3)
@@ -26,8 +27,8 @@ help:            ## List the targets
 
 setup: .venv/.ready  ## Create .venv with the pinned requirements
 
-run: setup       ## Start Tollgate on this machine: make run PORT=7071 STATE=.local
-	@PORT="$(PORT)" STATE="$(STATE)" exec $(BIN)/python -m local
+run: setup       ## Start Tollgate on this machine: make run PORT=7071 STATE=.local EVENTS=files
+	@PORT="$(PORT)" STATE="$(STATE)" EVENTS="$(EVENTS)" exec $(BIN)/python -m local
 
 simulator: setup ## Start the demo's backends alone, on fixed ports, for func start
 	@exec $(BIN)/python -m local.simulator --config local/demo/backends.json

@@ -1,4 +1,4 @@
-"""Event Hub triggers by the rules of the real one, over the stream in the state folder.
+"""Event Hub triggers by the rules of the real one, over a hub in the state folder or one that is reached by AMQP.
 
 Per partition: batches in order, at most `maxEventBatchSize`; the retry policy runs in memory while the partition
 waits; the checkpoint follows the batch whether the function succeeded or threw; after a crash the batch comes again.
@@ -8,13 +8,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import azure.functions as func
 from azure.functions import meta
 
 from local.event_log import StoredEvent
-from local.events import LocalStream
+from local.event_source import EventSource
 from local.invocations import Function
 from seams.events import StreamUnavailable
 
@@ -25,9 +26,9 @@ _UNAVAILABLE_SECONDS: Final = 1.0
 class EventHubTrigger:
     """One function's subscription to one hub."""
 
-    def __init__(self, function: Function, stream: LocalStream, max_batch: int, random: Callable[[], float]) -> None:
+    def __init__(self, function: Function, source: EventSource, max_batch: int, random: Callable[[], float]) -> None:
         self._function = function
-        self._stream = stream
+        self._source = source
         self._max_batch = max_batch
         self._random = random
         self._group: str = function.trigger.consumer_group or "$Default"
@@ -35,31 +36,35 @@ class EventHubTrigger:
 
     async def run(self) -> None:
         """Serve every partition until cancelled."""
+        partitions = await self._partitions()
         async with asyncio.TaskGroup() as tasks:
-            for partition in self._stream.partitions:
+            for partition in partitions:
                 tasks.create_task(self._serve(partition), name=f"{self._function.name}-{partition}")
+
+    async def _partitions(self) -> Sequence[str]:
+        while True:
+            try:
+                return await self._source.partitions()
+            except StreamUnavailable as error:
+                _log.warning("the partitions of %s: %s", self._function.trigger.event_hub_name, error)
+            await asyncio.sleep(_UNAVAILABLE_SECONDS)
 
     async def _serve(self, partition: str) -> None:
         while True:
             try:
-                await self._follow(partition)
+                await self._source.follow(partition, self._group, self._max_batch, partial(self._take, partition))
             except StreamUnavailable as error:
                 _log.warning("partition %s of %s: %s", partition, self._function.trigger.event_hub_name, error)
             except Exception:  # noqa: BLE001 - a partition must not fall silent, whatever this host gets wrong
                 _log.exception("partition %s of %s", partition, self._function.trigger.event_hub_name)
             await asyncio.sleep(_UNAVAILABLE_SECONDS)
 
-    async def _follow(self, partition: str) -> None:
-        position = await self._stream.checkpoint(self._group, partition)
-        while True:
-            events = await self._stream.next_events(partition, position, self._max_batch)
-            if self._many:
-                await self._function.deliver(self._batch(events, partition), self._random)
-            else:
-                for event in events:
-                    await self._function.deliver(self._single(event, partition), self._random)
-            position = events[-1].sequence
-            await self._stream.save_checkpoint(self._group, partition, position)
+    async def _take(self, partition: str, events: Sequence[StoredEvent]) -> None:
+        if self._many:
+            await self._function.deliver(self._batch(events, partition), self._random)
+            return
+        for event in events:
+            await self._function.deliver(self._single(event, partition), self._random)
 
     def _batch(self, events: Sequence[StoredEvent], partition: str) -> list[func.EventHubEvent]:
         metadata = batch_metadata(events, self._partition_context(partition))

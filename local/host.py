@@ -1,6 +1,6 @@
 """A Functions host for one machine: serves what `function_app.py` registers, without Core Tools and without Azure.
 
-HTTP triggers by uvicorn, Event Hub triggers from the stream in the state folder, timers by the clock, each as the real
+HTTP triggers by uvicorn, Event Hub triggers from the sources it is given, timers by the clock, each as the real
 host and the Python worker do it. Other triggers are named in `Host.not_served`.
 """
 
@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import uvicorn
 
+from local.event_source import EventSource
 from local.event_trigger import EventHubTrigger
-from local.events import LocalStream
 from local.http_heads import BoundedHeads
 from local.http_trigger import HttpTriggers
 from local.invocations import EVENT_HUB, HTTP, TIMER, Function, load_functions
@@ -37,9 +37,9 @@ class Host:
     Raises local.invocations.NotServable, and whatever the app raises as it is imported.
     """
 
-    def __init__(self, directory: Path, stream: Callable[[str], LocalStream], timers: Path) -> None:
+    def __init__(self, directory: Path, source: Callable[[str], EventSource], timers: Path) -> None:
         self._settings = _host_settings(directory)
-        self._stream = stream
+        self._source = source
         functions = load_functions(directory)
         self._http = [function for function in functions if function.kind == HTTP]
         self._event_hubs = [function for function in functions if function.kind == EVENT_HUB]
@@ -74,7 +74,7 @@ class Host:
 
     def _event_hub(self, function: Function, max_batch: int) -> EventHubTrigger:
         return EventHubTrigger(
-            function, self._stream(function.trigger.event_hub_name), max_batch, SystemRandom().random
+            function, self._source(function.trigger.event_hub_name), max_batch, SystemRandom().random
         )
 
 

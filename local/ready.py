@@ -4,18 +4,30 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from local.demonstration import KEYS, Demo
+from local.eventhubs.server import connection_string
 
 
-def ready_text(url: str, now: datetime, *, demo: Demo | None, catalog: str, not_served: Sequence[str]) -> str:
+def ready_text(
+    url: str,
+    now: datetime,
+    *,
+    demo: Demo | None,
+    catalog: str,
+    not_served: Sequence[str],
+    hub_port: int | None = None,
+) -> str:
     """Return the text; its first line is exactly `Tollgate is ready at URL`, on which scripts may wait.
 
-    `catalog` names the user's own where there is no demo: then no backends run and no keys are known.
+    `catalog` names the user's own where there is no demo: then no backends run and no keys are known. `hub_port` is
+    that of the stand-in for Event Hubs, where events go through it.
     """
     lines = [f"Tollgate is ready at {url}", "", f"  API         {url}/docs"]
     if demo is None:
         lines += [f"  Catalog     {catalog if len(catalog) < 200 else 'from GATEWAY_CATALOG'}"]
     else:
         lines += _demo_lines(url, now, demo)
+    if hub_port is not None:
+        lines += _hub_lines(hub_port)
     if not_served:
         lines += ["", f"  Not served by this host: {', '.join(not_served)}"]
     return "\n".join([*lines, "", "  Ctrl-C stops everything.", ""])
@@ -45,4 +57,16 @@ def _demo_lines(url: str, now: datetime, demo: Demo) -> list[str]:
         "",
         f"    curl {url}/enrich -H 'api-key: {KEYS['service-desk']}' -H 'Content-Type: application/json' \\",
         "      -d @local/demo/tickets/vpn-drops.json",
+    ]
+
+
+def _hub_lines(port: int) -> list[str]:
+    return [
+        "",
+        f"  Event Hubs  a stand-in at {connection_string(port)}",
+        "",
+        "  It fails on request, too, and counts what it does:",
+        "",
+        f'    curl http://127.0.0.1:{port}/faults -d \'{{"drop_acks": 0.2, "latency_seconds": 0.5}}\'',
+        f"    curl http://127.0.0.1:{port}/counts",
     ]

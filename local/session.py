@@ -17,11 +17,13 @@ from pydantic import ValidationError
 
 from gateway.catalog_file import CatalogError
 from hosting.services import WrongSettings
-from local.demonstration import Demo, DemoFailed, running_demo
+from local.child import NotReady
+from local.demonstration import Demo, running_demo
 from local.host import Host, HttpServer
 from local.invocations import NotServable
 from local.ready import ready_text
-from local.state import open_state_folder, state_folder, streams_of
+from local.state import open_state_folder, state_folder
+from local.streams import FILES, open_streams
 
 _STOP_SECONDS: Final = 2.0
 _FIRST_ANSWER_SECONDS: Final = 60.0
@@ -48,7 +50,7 @@ def run(listener: socket.socket) -> int:
     except ValidationError as error:
         _complain(*_setting_errors(error))
         return 2
-    except DemoFailed as error:
+    except NotReady as error:
         _complain(str(error))
         return 1
 
@@ -60,22 +62,23 @@ def _log_level() -> str:
 
 
 async def _serve(listener: socket.socket) -> int:
-    os.environ["TOLLGATE_SEAMS"] = "local.seams:open_seams"
     # Whoever tries what an outage does should not have to wait for half a minute.
     os.environ.setdefault("OUTBOX_SCHEDULE", "*/2 * * * * *")
     async with contextlib.AsyncExitStack() as stack:
+        streams = await stack.enter_async_context(open_streams(os.environ.get("EVENTS") or FILES, state_folder()))
+        os.environ.update(streams.settings)
         demo: Demo | None = None
         if not os.environ.get("GATEWAY_CATALOG"):
             demo = await stack.enter_async_context(running_demo(state_folder()))
             os.environ.update(demo.settings)
-        host = Host(Path.cwd(), streams_of(state_folder()).stream, state_folder() / "timers")
+        host = Host(Path.cwd(), streams.source, state_folder() / "timers")
         server = HttpServer(host.http())
         _stop_on_signals(server)
         await stack.enter_async_context(host.triggers())
         serving = asyncio.create_task(server.serve([listener]), name="http-server")
         address = "{}:{}".format(*listener.getsockname())
         if await _answers(serving, address):
-            print(_ready_text(address, host, demo), flush=True)
+            print(_ready_text(address, host, demo, streams.port), flush=True)
         elif not server.should_exit:
             _complain("Tollgate did not start; the reason is logged above.")
             server.stop()
@@ -85,9 +88,15 @@ async def _serve(listener: socket.socket) -> int:
     return 0
 
 
-def _ready_text(address: str, host: Host, demo: Demo | None) -> str:
-    catalog = os.environ["GATEWAY_CATALOG"]
-    return ready_text(f"http://{address}", datetime.now(UTC), demo=demo, catalog=catalog, not_served=host.not_served)
+def _ready_text(address: str, host: Host, demo: Demo | None, hub_port: int | None) -> str:
+    return ready_text(
+        f"http://{address}",
+        datetime.now(UTC),
+        demo=demo,
+        catalog=os.environ["GATEWAY_CATALOG"],
+        not_served=host.not_served,
+        hub_port=hub_port,
+    )
 
 
 def _stop_on_signals(server: HttpServer) -> None:

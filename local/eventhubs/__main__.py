@@ -7,6 +7,7 @@ until whoever started it ends. Faults are set at run time: see `local.eventhubs.
 import argparse
 import asyncio
 import json
+import logging
 import os
 import random
 import signal
@@ -35,7 +36,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--folder", type=Path, required=True, help="where the hubs' events are kept")
-    parser.add_argument("--hub", action="append", type=hub, required=True, metavar="NAME:PARTITIONS")
+    parser.add_argument("--hub", action="append", type=hub, default=[], metavar="NAME:PARTITIONS")
+    parser.add_argument("--spare-partitions", type=int, help="make hubs of any other name, with so many partitions")
     parser.add_argument("--port", type=int, default=0, help="of loopback; 0 takes a free one (default)")
     parser.add_argument("--key", default=DEFAULT_KEY, help=f"the shared access key (default {DEFAULT_KEY})")
     parser.add_argument("--seed", type=int, help="makes faults strike alike in every run")
@@ -66,7 +68,13 @@ async def run(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     async with serve(
-        options.folder, dict(options.hub), port=options.port, key=options.key, dice=dice, die=die
+        options.folder,
+        dict(options.hub),
+        port=options.port,
+        spare_partitions=options.spare_partitions,
+        key=options.key,
+        dice=dice,
+        die=die,
     ) as stand_in:
         print(json.dumps({"port": stand_in.port}), flush=True)
         if options.until_stdin_closes:
@@ -75,6 +83,7 @@ async def run(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         uvloop.run(run(arguments()))
     except (ValueError, OSError, sqlite3.Error) as wrong:

@@ -1,12 +1,12 @@
 """What the connections of one stand-in have in common."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from local.eventhubs.addresses import Place
 from local.eventhubs.errors import NOT_FOUND, Refused
 from local.eventhubs.faults import Trouble
-from local.eventhubs.hubs import Hub
+from local.eventhubs.hubs import Hub, Hubs
 from seams.clock import Clock
 
 
@@ -30,7 +30,7 @@ class Broker:
     `die` ends the stand-in at once, for the fault `deaths`.
     """
 
-    hubs: Mapping[str, Hub]
+    hubs: Hubs
     trouble: Trouble
     clock: Clock
     die: Callable[[], None]
@@ -39,7 +39,7 @@ class Broker:
 
     def hub(self, place: Place) -> Hub:
         """Return the hub that a peer names. Raises Refused where it, or its partition, does not exist."""
-        hub = self.hubs.get(place.hub)
+        hub = self.hubs.find(place.hub)
         if hub is None or (place.partition is not None and place.partition >= hub.partitions):
             raise Refused(NOT_FOUND, f"The messaging entity '{place.hub}' or its partition could not be found.")
         return hub

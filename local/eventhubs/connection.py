@@ -59,7 +59,7 @@ class Connection:
             await self.wire.close()
         except Violation as violation:
             self.broker.counts.violations += 1
-            _log.info("a peer's connection is closed: %s", violation)
+            _log.warning("a peer's connection is closed: %s", violation)
             self.wire.send_frame(0, close(error(violation.condition, violation.description)))
             await self.wire.close()
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as gone:
@@ -131,6 +131,8 @@ class Connection:
             return
         session = self._sessions.get(channel)
         if session is None:
+            if isinstance(performative, Detach):
+                return  # the Python SDK ends the session before its last link
             raise Violation(NOT_ALLOWED, f"channel {channel} has no session")
         match performative:
             case Transfer():

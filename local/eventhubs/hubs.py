@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,8 @@ from local.eventhubs.ownership import Ownership
 from local.eventhubs.partition_keys import partition_of
 from seams.clock import Clock
 
+MAX_HUBS: Final = 64
+MAX_PARTITIONS: Final = 32
 READ_EVENTS: Final = 100
 READ_BYTES: Final = 4 * 1024 * 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -96,16 +98,32 @@ class Hub:
         return chosen
 
 
-def open_hubs(folder: Path, partitions: Mapping[str, int], clock: Clock) -> dict[str, Hub]:
-    """Open a folder's hubs, by name in lower case, each with so many partitions if it is new.
+class Hubs:
+    """The hubs in a folder. With `spare_partitions`, one that is asked for by a new name is made with so many."""
 
-    Raises ValueError for a name that no hub may have, and sqlite3.Error.
-    """
-    now_ms = int(clock.now().timestamp() * 1000)
-    hubs: dict[str, Hub] = {}
-    for name, count in partitions.items():
-        if not _NAME.fullmatch(name) or not 1 <= count <= 32:
-            raise ValueError(f"not an event hub of 1 to 32 partitions: {name}:{count}")
-        log = HubLog.open(folder / f"{name.lower()}.sqlite", count, now_ms)
-        hubs[name.lower()] = Hub(name, log, clock)
-    return hubs
+    def __init__(self, folder: Path, clock: Clock, spare_partitions: int | None = None) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._spare_partitions = spare_partitions
+        self._open: dict[str, Hub] = {}
+
+    def open(self, name: str, partitions: int) -> Hub:
+        """Open a hub, or make it with so many partitions. Raises ValueError where none can be, and sqlite3.Error."""
+        if not _NAME.fullmatch(name) or not 1 <= partitions <= MAX_PARTITIONS or len(self._open) >= MAX_HUBS:
+            raise ValueError(f"not an event hub of 1 to {MAX_PARTITIONS} partitions: {name}:{partitions}")
+        now_ms = int(self._clock.now().timestamp() * 1000)
+        log = HubLog.open(self._folder / f"{name.lower()}.sqlite", partitions, now_ms)
+        hub = self._open[name.lower()] = Hub(name, log, self._clock)
+        return hub
+
+    def find(self, name: str) -> Hub | None:
+        """Return a hub by its name, whose case does not matter; None where there is none and none can be made."""
+        hub = self._open.get(name.lower())
+        if hub is None and self._spare_partitions is not None:
+            with suppress(ValueError):
+                return self.open(name, self._spare_partitions)
+        return hub
+
+    def close(self) -> None:
+        for hub in self._open.values():
+            hub.close()

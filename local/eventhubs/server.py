@@ -11,7 +11,7 @@ from local.eventhubs.broker import Broker
 from local.eventhubs.connection import Connection
 from local.eventhubs.control import METHODS, answer_control
 from local.eventhubs.faults import Trouble
-from local.eventhubs.hubs import Hub, open_hubs
+from local.eventhubs.hubs import Hubs
 from local.eventhubs.wire import Wire
 from local.port import listen
 from seams.clock import Clock, SystemClock
@@ -36,7 +36,7 @@ class StandIn:
 
     def __init__(
         self,
-        hubs: Mapping[str, Hub],
+        hubs: Hubs,
         clock: Clock,
         dice: random.Random,
         *,
@@ -73,8 +73,7 @@ class StandIn:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.wait_closed()
-        for hub in self.broker.hubs.values():
-            hub.close()
+        self.broker.hubs.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -108,6 +107,7 @@ async def serve(
     hubs: Mapping[str, int],
     *,
     port: int = 0,
+    spare_partitions: int | None = None,
     key: str | None = DEFAULT_KEY,
     clock: Clock | None = None,
     dice: random.Random | None = None,
@@ -115,13 +115,16 @@ async def serve(
 ) -> AsyncIterator[StandIn]:
     """Serve a folder's hubs, by name with their numbers of partitions, while the block runs.
 
-    `key` signs tokens; None takes any. `die` is how it dies of the fault `deaths`; without it connections are cut.
+    With `spare_partitions` hubs of other names are made when they are asked for, with so many partitions. `key` signs
+    tokens; None takes any. `die` is how it dies of the fault `deaths`; without it connections are cut.
     Raises ValueError for a hub that cannot be, sqlite3.Error, OSError.
     """
     clock = clock or SystemClock()
-    opened = open_hubs(folder, hubs, clock)
+    opened = Hubs(folder, clock, spare_partitions)
     stand_in = StandIn(opened, clock, dice or random.Random(), key=key, die=die)  # noqa: S311 - faults, not secrets
     try:
+        for name, partitions in hubs.items():
+            opened.open(name, partitions)
         await stand_in.open(port)
         yield stand_in
     finally:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.catalog_file import load_catalog
-from local.demonstration import DEMO, KEYS, DemoFailed, demo_catalog, running_demo
+from local.child import NotReady
+from local.demonstration import DEMO, KEYS, demo_catalog, running_demo
 from local.simulator.settings import parse_backends
 
 SETTINGS = {"DEMO_BACKEND_KEY": "demo-backend-key"}
@@ -63,6 +64,6 @@ async def test_backends_run_while_the_block_runs(tmp_path: Path) -> None:
 async def test_backends_that_do_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A simulator that ends before it is ready is told, not waited for."""
     monkeypatch.setattr("local.demonstration._configure", lambda _: (tmp_path / "missing.json", ""))
-    with pytest.raises(DemoFailed, match="ended before"):
+    with pytest.raises(NotReady, match="ended before"):
         async with running_demo(tmp_path):
             pass

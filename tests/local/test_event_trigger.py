@@ -10,6 +10,7 @@ import azure.functions as func
 import pytest
 
 from hosting.triggers import received_events
+from local.event_source import LocalSource
 from local.event_trigger import EventHubTrigger
 from local.events import LocalStream
 from local.invocations import Function
@@ -75,7 +76,7 @@ def registered(collector: Collector, *, retry: dict[str, Any] | None = None, man
 
 @contextlib.asynccontextmanager
 async def running(function: Function, stream: LocalStream, max_batch: int = 10) -> AsyncIterator[None]:
-    task = asyncio.create_task(EventHubTrigger(function, stream, max_batch, lambda: 0.5).run())
+    task = asyncio.create_task(EventHubTrigger(function, LocalSource(stream), max_batch, lambda: 0.5).run())
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -184,6 +184,40 @@ def test_acknowledged_events_survive_sigkill(run: Run) -> None:
         assert not any(alive(pid) for pid in children)
 
 
+def test_event_hubs_survive_kills(run: Run) -> None:
+    """With EVENTS=eventhub a killed stand-in is started again; after a kill of all what was collected stays so."""
+    with run(EVENTS="eventhub", GATEWAY_CATALOG="mine.toml") as first:
+        first.wait_until_ready()
+        (stand_in,) = first.children()
+        assert "UseDevelopmentEmulator=true" in first.printed
+        first.ask("POST", "/publish", b"before")
+        assert first.collected(1) == ["before"]
+        os.kill(stand_in, signal.SIGKILL)
+        first.ask("POST", "/publish", b"behind")
+        assert first.collected(2) == ["before", "behind"]
+        children = first.children()
+        os.kill(first.process.pid, signal.SIGKILL)
+        first.process.wait(10)
+    with run(EVENTS="eventhub", GATEWAY_CATALOG="mine.toml") as second:
+        second.wait_until_ready()
+        assert not any(alive(pid) for pid in children)
+        second.ask("POST", "/publish", b"after")
+        assert second.collected(1)[-1] == "after"
+        assert "before" not in second.collected(1)
+        os.kill(second.process.pid, signal.SIGINT)
+        _, errors = second.process.communicate(timeout=10)
+    assert second.process.returncode == 0
+    assert "Traceback" not in errors
+
+
+def test_unknown_kind_of_events(run: Run) -> None:
+    """A kind of event streams that does not exist is told in one line."""
+    with run(EVENTS="kafka") as tollgate:
+        printed, errors = tollgate.process.communicate(timeout=20)
+    assert (tollgate.process.returncode, printed) == (2, "")
+    assert errors == "EVENTS is files or eventhub, not 'kafka'.\n"
+
+
 def test_the_product(run: Run) -> None:
     """The real app: a streamed chat through the demo backends is on the statement within two seconds; it ends well."""
     headers = {"api-key": "demo-service-desk", "content-type": "application/json"}

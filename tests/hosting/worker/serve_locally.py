@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from local.event_source import LocalSource
 from local.events import LocalStreams
 from local.host import Host, HttpServer
 from local.port import listen
@@ -13,7 +14,7 @@ from local.port import listen
 async def _main(directory: str, state: str) -> None:
     sys.path.insert(0, directory)
     streams = LocalStreams(Path(state))
-    host = Host(Path(directory), streams.stream, Path(state) / "timers")
+    host = Host(Path(directory), lambda hub: LocalSource(streams.stream(hub)), Path(state) / "timers")
     server = HttpServer(host.http())
     listener = listen("127.0.0.1", 0)
     async with host.triggers():

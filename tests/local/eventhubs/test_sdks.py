@@ -117,9 +117,11 @@ async def test_starting_at_a_time_and_at_the_end(stand_in: StandIn) -> None:
     """A receiver begins after a time, or sees only what comes after it."""
     await publish(stand_in, [b"old"], "2")
     (_, old), *_ = await received(stand_in, 1, partition_id="2")
+    hub = stand_in.broker.hubs.find("usage")
+    assert hub is not None
     latest = asyncio.create_task(received(stand_in, 1, partition_id="2", starting_position="@latest"))
     async with asyncio.timeout(SECONDS):
-        while not stand_in.broker.hubs["usage"].is_watched(2):
+        while not hub.is_watched(2):
             await asyncio.sleep(0.01)
     await publish(stand_in, [b"new"], "2")
     assert [event.body_as_str() for _, event in await latest] == ["new"]

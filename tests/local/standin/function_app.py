@@ -1,6 +1,7 @@
 """An app that publishes what it is sent and shows what it collected and closed; HOLD=1 keeps it from collecting."""
 
 import asyncio
+import importlib
 import os
 from typing import Any
 
@@ -10,14 +11,15 @@ from starlette.responses import StreamingResponse
 
 from hosting.asgi import StreamingAsgiMiddleware
 from hosting.http_streams import turn_on_http_streams
+from hosting.settings import Settings
 from hosting.triggers import received_events
-from local.state import state_folder, streams_of
 
 turn_on_http_streams()
 api = FastAPI()
 collected: list[str] = []
 closed: list[bool] = []
-stream = streams_of(state_folder()).stream("usage")
+module, _, opens = Settings().seams.partition(":")
+stream = getattr(importlib.import_module(module), opens)(Settings()).stream("usage")
 
 
 @api.post("/publish")
