@@ -36,12 +36,12 @@ async def http_app(req, context):  # type: ignore[no-untyped-def]  # noqa: ANN00
     strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:01", maximum_interval="00:01:00"
 )
 async def collect_usage(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the worker refuses list[...]
-    await services.ledger.collect(received_events(events))
+    await services.books.ledger.collect(received_events(events))
 
 
 @app.timer_trigger(arg_name="timer", schedule=settings.sweep_orphans_schedule)
 async def sweep_orphans(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the worker hands it over by this name
-    await services.orphan_sweep.sweep()
+    await services.books.orphan_sweep.sweep()
 
 
 @app.timer_trigger(arg_name="timer", schedule=settings.outbox_schedule)

@@ -12,11 +12,15 @@ from typing import Any, Final
 import msgspec
 
 from chargeback.columns import as_bytes, as_datetime, as_int
+from chargeback.details import RETENTION
 from chargeback.lanes import Lane
 from chargeback.rollups import day_of
 from gateway.usage import Record, UsageEvent, decode
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Value
+
+UNATTRIBUTED: Final = "unattributed"
+"""The subscription whose statement shows what nobody is named for."""
 
 MAX_LABELS_BYTES: Final = 8 * 1024
 _CHUNK_BYTES: Final = 64 * 1024  # of a binary property
@@ -70,8 +74,12 @@ class EventImpossible(Exception):
     """A body that is no usage record of a known version, or one that cannot be true."""
 
 
-def parse(received: ReceivedEvent) -> Record:
-    """Return the usage event, intent or withdrawal. Raises EventImpossible."""
+def parse(received: ReceivedEvent, retention: timedelta = RETENTION) -> Record:
+    """Return the usage event, intent or withdrawal; one that names no subscription is UNATTRIBUTED's.
+
+    Raises EventImpossible. `retention` is how long detail rows are kept: what is older when the hub takes it may have
+    been counted, and nothing could tell any more.
+    """
     try:
         record = decode(received.body)
         day = day_of(record)
@@ -82,9 +90,11 @@ def parse(received: ReceivedEvent) -> Record:
         raise EventImpossible("a name holds control characters")
     if not _EARLIEST <= day <= (received.enqueued_at + _CLOCK_SKEW).date():
         raise EventImpossible("its time lies before this service, or more than a day after it was received")
+    if received.enqueued_at - record.time > retention:
+        raise EventImpossible(f"it was more than {retention.days} days old when the hub took it")
     if isinstance(record, UsageEvent) and record.labels:
         _check_labels(record.labels)
-    return record
+    return record if record.subscription.strip() else msgspec.structs.replace(record, subscription=UNATTRIBUTED)
 
 
 def _check_labels(labels: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Detail rows: one per usage event, the audit trail of the rollups."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 import msgspec
@@ -13,6 +13,9 @@ from seams.tables import Entity, Value
 
 USAGE: Final = "usage"
 """The table."""
+
+RETENTION: Final = timedelta(days=90)
+"""How long rows are kept where nobody says otherwise."""
 
 _NESTED: Final = frozenset({"meters", "avoided", "labels"})
 _FIELDS: Final = UsageEvent.__struct_fields__

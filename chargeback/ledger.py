@@ -27,7 +27,7 @@ from typing import Final
 from chargeback import deadletters, details, rollups
 from chargeback.concurrency import MAX_CALLS, all_of
 from chargeback.deadletters import EventImpossible
-from chargeback.details import USAGE
+from chargeback.details import RETENTION, USAGE
 from chargeback.lane_journal import LaneJournal
 from chargeback.lanes import Lane
 from chargeback.orphans import Orphans
@@ -57,9 +57,9 @@ class Counted:
 class Ledger:
     """Collects usage records; one object a process, used by any number of batches at once.
 
-    `incarnation` tells the stream from one that was deleted and made again; `detail_rows` keeps the audit trail, and
-    with it the check on replayed events; `orphan_after` is how long a call may go without its event (see
-    `chargeback.sweep`); `uniform` draws from [0, 1) for the pauses after conflicts.
+    `incarnation` tells the stream from one that was deleted and made again. `detail_rows` keeps the audit trail, and
+    with it the check on replayed events, for as long as `retention` says. `orphan_after` is how long a call may go
+    without its event, see `chargeback.sweep`. `uniform` draws from [0, 1) for the pauses after conflicts.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Ledger:
         incarnation: Callable[[], Awaitable[str]],
         *,
         detail_rows: bool = True,
+        retention: timedelta = RETENTION,
         orphan_after: timedelta = ORPHAN_AFTER,
         clock: Clock | None = None,
         uniform: Callable[[], float] = random.random,
@@ -77,6 +78,7 @@ class Ledger:
         self._prices = prices
         self._incarnation = incarnation
         self._detail_rows = detail_rows
+        self._retention = retention
         self._index = PartitionIndex(tables)
         self._rollups = RollupStore(tables, uniform)
         self._journal = LaneJournal(
@@ -90,7 +92,7 @@ class Ledger:
         What cannot be billed becomes a dead letter and does not disturb the others. Raises TableUnavailable,
         StreamUnavailable, and TableConflict where rivals never let go of a row; the whole batch may then come again.
         """
-        content = _sorted_out(batch, await self._incarnation())
+        content = _sorted_out(batch, await self._incarnation(), self._retention)
         known = await self._replays(content.counted)
         fresh = [one for one in content.counted if one.sequence_number not in known.get(one.lane, rollups.NONE)]
         await self._note(fresh, batch)
@@ -160,13 +162,13 @@ class _Content:
     dead: list[Entity] = field(default_factory=list)
 
 
-def _sorted_out(batch: Iterable[ReceivedEvent], incarnation: str) -> _Content:
+def _sorted_out(batch: Iterable[ReceivedEvent], incarnation: str, retention: timedelta) -> _Content:
     content = _Content()
     for received in sorted(batch, key=attrgetter("sequence_number")):
         lane = Lane(incarnation, received.partition)
         number = received.sequence_number
         try:
-            record = deadletters.parse(received)
+            record = deadletters.parse(received, retention)
         except EventImpossible as error:
             record = None
             content.dead.append(deadletters.to_entity(received, incarnation, str(error)))

@@ -125,8 +125,8 @@ class _Walk:
         if isinstance(record, UsageEvent):
             tally.usage_events += 1
             tally.event_days[rollups.day_of(record)] += 1
-            # A further attempt's event ends no call, and an answer out of the cache announced none.
-            if record.attempts and not record.parent:
+            # A further attempt's event does not end its call.
+            if not record.parent:
                 self._ended[record.id] = record
         elif isinstance(record, Intent):
             tally.intents += 1
@@ -175,10 +175,16 @@ class _Walk:
         # What began after the lane's last intent has none, and what began before the lane may have one in another.
         announced = max(self._before.head.last_intent_at, self._since) + _CLOCKS_DIFFER
         for name, record in self._ended.items():
-            if name not in known:
-                began = record.time - _longest(record)
-                if began <= announced:
-                    yield Stray(name, record.subscription, began, record.time)
+            if name in known or _was_cached(record):
+                continue
+            began = record.time - _longest(record)
+            if began <= announced:
+                yield Stray(name, record.subscription, began, record.time)
+
+
+def _was_cached(record: UsageEvent | Withdrawal) -> bool:
+    """Tell whether no backend was asked, so that there is no intent."""
+    return isinstance(record, UsageEvent) and not record.attempts
 
 
 def _longest(record: UsageEvent | Withdrawal) -> timedelta:

@@ -7,15 +7,17 @@ token. The total adds up the amounts that are shown, so that whoever checks the 
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final, NamedTuple
 
 from chargeback import orphans
+from chargeback.deadletters import UNATTRIBUTED
 from chargeback.errors import PeriodInvalid
 from chargeback.models import Avoided, Statement, StatementLine, Tokens, Units, UnpricedUsage
+from chargeback.partitions import PartitionIndex
 from chargeback.prices import CURRENCY, Price, Prices
 from chargeback.rollups import METERS, Names, Rollup
 from chargeback.sums import used
@@ -27,6 +29,10 @@ _PLACES: Final = Decimal("1E-10")
 _TOKENS: Final = tuple(Tokens.model_fields)
 _UNITS: Final = tuple(Units.model_fields)
 _SHOWN: Final = ("requests", "estimated_requests", "orphaned_requests", "further_attempts", *_TOKENS, *_UNITS)
+
+
+type Known = Callable[[str], Awaitable[bool]]
+"""Tells whether there is a subscription of this name now."""
 
 
 class _LineKey(NamedTuple):
@@ -93,18 +99,26 @@ class _Sums:
 class Statements:
     """Reads the rollups in `tables` and prices them."""
 
-    def __init__(self, tables: Tables, prices: Prices) -> None:
+    def __init__(self, tables: Tables, prices: Prices, known: Known) -> None:
         self._tables = tables
         self._prices = prices
+        self._known = known
+        self._index = PartitionIndex(tables)
 
     async def month(self, subscription: str, period: str) -> Statement:
         """Return the statement of a month, yyyy-mm in UTC; one without use has zeros.
+
+        That of UNATTRIBUTED is what events name nobody for, and what they name a subscription for that nobody has: it
+        and the statements of all subscriptions are the whole bill.
 
         Raises PeriodInvalid and TableUnavailable.
         """
         if not _PERIOD.fullmatch(period):
             raise PeriodInvalid(f"The period must be a month such as 2026-11, not {period[:20]!r}.")
-        month = [rollup async for rollup in used(self._tables, subscription, period)]
+        names = [subscription]
+        if subscription == UNATTRIBUTED and not await self._known(subscription):
+            names += [name for name in await self._index.subscriptions(period) if not await self._known(name)]
+        month = [rollup for name in dict.fromkeys(names) async for rollup in used(self._tables, name, period)]
         return self._statement(subscription, period, month)
 
     def _statement(self, subscription: str, period: str, month: Iterable[Rollup]) -> Statement:

@@ -19,8 +19,11 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 Name = Annotated[str, msgspec.Meta(max_length=256)]
 
+SubscriptionName = Annotated[str, msgspec.Meta(max_length=100)]
+"""The gateway always names one; whatever else writes to the hub and does not is still billed, see chargeback."""
+
 DeploymentType = Literal["global", "datazone", "regional", "ptu"]
-Outcome = Literal["completed", "client_closed", "upstream_error", "cached", "orphaned"]
+Outcome = Literal["completed", "client_closed", "upstream_error", "cached"]
 
 
 class Meters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -52,7 +55,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     time: Annotated[datetime, msgspec.Meta(tz=True)]
-    subscription: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    subscription: SubscriptionName
     operation: Name
     deployment: Name
     model: Name
@@ -88,7 +91,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     time: Annotated[datetime, msgspec.Meta(tz=True)]
-    subscription: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    subscription: SubscriptionName
     operation: Name
     deployment: Name
     model: Name
@@ -106,7 +109,7 @@ class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     time: Annotated[datetime, msgspec.Meta(tz=True)]
-    subscription: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    subscription: SubscriptionName
     version: Literal[1] = 1
 
 

@@ -10,16 +10,11 @@ import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
-from chargeback.ledger import Ledger
 from chargeback.prices import Prices
-from chargeback.requeueing import DeadLetters
-from chargeback.statements import Statements
-from chargeback.sweep import OrphanSweep
 from enrichment.enricher import Enricher, EnricherRules
 from enrichment.jobs.destinations import Destinations
 from gateway.bodies import BodyRules
@@ -54,6 +49,7 @@ from gateway.subscriptions.register import SubscriptionRegister
 from gateway.subscriptions.store import SubscriptionStore
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
+from hosting.books import Books, build_books
 from hosting.call_costs import CallCosts
 from hosting.charges import RollupCharges, StatementPricing
 from hosting.events import EventHubStream
@@ -98,10 +94,7 @@ class Services:
     enricher: Enricher
     jobs: Jobs
     republisher: Republisher
-    ledger: Ledger
-    orphan_sweep: OrphanSweep
-    statements: Statements
-    dead_letters: DeadLetters
+    books: Books
     counter: TokenCounter
     cooldowns: SharedCooldowns
     monitoring: Monitoring
@@ -129,7 +122,6 @@ class _Builder:
 
     def services(self) -> Services:
         settings = self._settings
-        orphan_after = timedelta(seconds=settings.orphan_after_seconds)
         catalog = _catalog(settings)
         seams = self._seams()
         stream = seams.stream(settings.usage_hub)
@@ -179,19 +171,7 @@ class _Builder:
             enricher=enricher,
             jobs=self._jobs(seams, callers, NamedCallers(register, models), enricher),
             republisher=Republisher(outbox, stream, self._clock, self._observer),
-            ledger=Ledger(
-                seams.tables,
-                prices,
-                stream.incarnation,
-                detail_rows=settings.detail_rows,
-                orphan_after=orphan_after,
-                clock=self._clock,
-            ),
-            orphan_sweep=OrphanSweep(
-                seams.tables, prices, stream, self._clock, after=orphan_after, uniform=random.random
-            ),
-            statements=Statements(seams.tables, prices),
-            dead_letters=DeadLetters(seams.tables, stream, self._clock),
+            books=build_books(settings, seams.tables, stream, self._clock, prices=prices, register=register),
             counter=counter,
             cooldowns=cooldowns,
             monitoring=monitoring,

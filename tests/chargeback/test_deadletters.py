@@ -2,16 +2,25 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
 
 from chargeback.deadletters import MAX_LABELS_BYTES
+from chargeback.lanes import LANES
 from chargeback.ledger import DEADLETTERS, Ledger
 from chargeback.prices import Prices
+from chargeback.rollups import ROLLUPS
 from gateway.usage import UsageEvent
 from seams.tables import Entity, Tables
 from tests.chargeback.staging import Deliver, MakeEvent, Renamed, incarnation, rows, sums
 
 VALID = b'{"id":"x","time":"2026-11-20T12:00:00Z","subscription":"s","operation":"o","deployment":"d","model":"m",'
 REST = b'"backend":"b","deployment_type":"global","status":200,"outcome":"completed"'
+WITHDRAWAL = b'{"kind":"withdrawal","id":"x","time":"2026-11-20T12:00:00Z","subscription":"s"'
+INTENT = WITHDRAWAL.replace(b"withdrawal", b"intent") + (
+    b',"operation":"o","deployment":"d","model":"m","backend":"b","deployment_type":"global"'
+)
 POISON = {
     "empty": b"",
     "not JSON": b"\xff\x00",
@@ -25,6 +34,15 @@ POISON = {
     "end of the calendar": VALID.replace(b"2026-11-20T12:00:00Z", b"9999-12-31T23:59:59-12:00") + REST + b"}",
     "before the calendar": VALID.replace(b"2026-11-20T12:00:00Z", b"0001-01-01T00:00:00+12:00") + REST + b"}",
     "before Table storage": VALID.replace(b"2026", b"1500") + REST + b"}",
+    "older than the detail rows": VALID.replace(b"2026-11-20", b"2026-08-21") + REST + b"}",
+    "unknown kind": b'{"kind":"guess","id":"x","time":"2026-11-20T12:00:00Z","subscription":"s"}',
+    "intent without a model": b'{"kind":"intent","id":"x","time":"2026-11-20T12:00:00Z","subscription":"s"}',
+    "intent from the future": INTENT.replace(b"20T", b"22T") + b"}",
+    "intent with a negative count": INTENT + b',"prompt_tokens":-1}',
+    "intent with a control character": INTENT.replace(b'"s"', b'"s\\u0000"') + b"}",
+    "withdrawal without an id": b'{"kind":"withdrawal","time":"2026-11-20T12:00:00Z","subscription":"s"}',
+    "withdrawal of another version": WITHDRAWAL + b',"version":2}',
+    "old withdrawal": WITHDRAWAL.replace(b"2026-11-20", b"2026-08-21") + b"}",
     "from the future": VALID.replace(b"20T", b"22T") + REST + b"}",
     "control character": VALID.replace(b'"s"', b'"s\\u0000"') + REST + b"}",
     "half a surrogate": VALID.replace(b'"m"', b'"\\ud800"') + REST + b"}",
@@ -63,3 +81,35 @@ def check_letter(letter: Entity, body: bytes) -> None:
     assert letter.values["truncated"] == (len(body) > 640 * 1024)
     assert kept == body[: 640 * 1024]
     assert str(letter.values["reason"]).isprintable()
+
+
+@pytest.mark.parametrize("name", [b"", b"  "])
+async def test_event_without_a_subscription_is_unattributed(
+    tables: Tables, prices: Prices, deliver: Deliver, name: bytes
+) -> None:
+    """What names nobody is billed to the line `unattributed`, its intents and orphans, too."""
+    event = VALID.replace(b'"s"', b'"%b"' % name) + REST + b',"meters":{"prompt_tokens":7}}'
+    intent = INTENT.replace(b'"s"', b'"%b"' % name).replace(b'"x"', b'"y"') + b',"prompt_tokens":5}'
+
+    await Ledger(tables, prices, incarnation).collect([deliver(event, 0), deliver(intent, 1)])
+
+    (rollup,) = await rows(tables, ROLLUPS)
+    assert (rollup.values["subscription"], rollup.values["prompt_tokens"]) == ("unattributed", 7)
+    assert await rows(tables, DEADLETTERS) == []
+    opened = [entity for entity in await rows(tables, LANES) if entity.row == "open|0000"]
+    assert [b"unattributed" in bytes(entity.values["calls"]) for entity in opened] == [True]  # type: ignore[arg-type]  # a binary column
+
+
+async def test_oldest_event_that_can_be_told_is_counted(tables: Tables, prices: Prices, deliver: Deliver) -> None:
+    """An event as old as detail rows become is counted, and with shorter retention it is a dead letter."""
+    event = VALID.replace(b"2026-11-20", b"2026-08-23") + REST + b"}"
+
+    await Ledger(tables, prices, incarnation, retention=timedelta(days=88)).collect([deliver(event, 0)])
+    await Ledger(tables, prices, incarnation).collect([deliver(event, 1)])
+
+    (letter,) = await rows(tables, DEADLETTERS)
+    assert (letter.values["sequence_number"], letter.values["reason"]) == (
+        0,
+        "it was more than 88 days old when the hub took it",
+    )
+    assert (await sums(tables))["events"] == 1

@@ -18,7 +18,7 @@ from chargeback.sweep import OrphanSweep
 from gateway.usage import Intent, Meters, Record, UsageEvent, Withdrawal, encode
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Entity, Operation, Table, TableConflict, TableUnavailable
-from tests.chargeback.staging import books
+from tests.chargeback.staging import books, everybody
 from tests.gateway.memory_tables import MemoryTable, MemoryTables
 
 START = datetime(2026, 11, 30, 23, 50, tzinfo=UTC)
@@ -223,7 +223,7 @@ class World:
     async def on_statements(self) -> Counter[str]:
         found: Counter[str] = Counter()
         for month in MONTHS:
-            statement = await Statements(self.tables, self._prices).month("s", month)
+            statement = await Statements(self.tables, self._prices, everybody).month("s", month)
             found.update(requests=statement.requests, prompt=statement.tokens.prompt_tokens)
             found.update(orphans=sum(line.orphaned_requests for line in statement.lines))
         return found

@@ -12,13 +12,13 @@ from chargeback.routes import router
 from chargeback.statements import Statements
 from seams.tables import Tables
 from tests.chargeback.readers import in_openai_shape, reader_of
-from tests.chargeback.staging import NOTHING_AVOIDED
+from tests.chargeback.staging import NOTHING_AVOIDED, everybody
 
 
 @pytest.fixture
 async def http(tables: Tables, prices: Prices) -> AsyncIterator[httpx2.AsyncClient]:
     app = FastAPI(exception_handlers={ChargebackError: in_openai_shape})
-    app.include_router(router(Statements(tables, prices), reader_of))
+    app.include_router(router(Statements(tables, prices, everybody), reader_of))
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://tollgate") as http:
         yield http

@@ -15,7 +15,7 @@ from chargeback.statements import Statements
 from gateway.usage import Meters, UsageEvent, encode
 from seams.events import ReceivedEvent
 from seams.tables import Tables
-from tests.chargeback.staging import NOTHING_AVOIDED
+from tests.chargeback.staging import NOTHING_AVOIDED, Deliver, everybody
 
 type MakeEvent = Callable[..., UsageEvent]
 
@@ -30,7 +30,7 @@ async def statement_of(tables: Tables, prices: Prices, events: Sequence[UsageEve
         for n, event in enumerate(events)
     ]
     await Ledger(tables, prices, incarnation).collect(batch)
-    return await Statements(tables, prices).month("service-desk", "2026-11")
+    return await Statements(tables, prices, everybody).month("service-desk", "2026-11")
 
 
 async def test_wire_contract(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
@@ -161,7 +161,7 @@ async def test_total_is_the_sum_of_what_the_lines_show(tables: Tables, prices: P
 
 async def test_month_without_use_has_zeros(tables: Tables, prices: Prices) -> None:
     """Nobody's month is empty, not an error."""
-    statement = await Statements(tables, prices).month("nobody", "2026-01")
+    statement = await Statements(tables, prices, everybody).month("nobody", "2026-01")
 
     assert (statement.total, statement.requests, statement.lines, statement.unpriced) == ("0.0000000000", 0, [], [])
 
@@ -173,7 +173,7 @@ async def test_month_without_use_has_zeros(tables: Tables, prices: Prices) -> No
 async def test_bad_period(tables: Tables, prices: Prices, period: str) -> None:
     """What is no month is refused by name."""
     with pytest.raises(PeriodInvalid, match="must be a month"):
-        await Statements(tables, prices).month("nobody", period)
+        await Statements(tables, prices, everybody).month("nobody", period)
 
 
 async def test_further_attempts_are_shown(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
@@ -230,3 +230,33 @@ async def test_a_saved_long_prompt_has_the_price_of_long_prompts(
     statement = await statement_of(tables, prices, [long])
 
     assert Decimal(statement.avoided.amount) == Decimal(2)
+
+
+async def test_unattributed_is_what_nobody_known_used(
+    tables: Tables, prices: Prices, make_event: MakeEvent, deliver: Deliver
+) -> None:
+    """Use without a subscription, or of one that nobody has, is on one statement: with the others the whole bill."""
+    names = ["service-desk", "", "gone", "gone", "service-desk"]
+    batch = [deliver(make_event(subscription=name), n) for n, name in enumerate(names)]
+    await Ledger(tables, prices, incarnation).collect(batch)
+
+    async def known(name: str) -> bool:
+        return name == "service-desk"
+
+    statements = Statements(tables, prices, known)
+    assert (await statements.month("unattributed", "2026-11")).requests == 3
+    assert (await statements.month("service-desk", "2026-11")).requests == 2
+    assert (await statements.month("gone", "2026-11")).requests == 2
+
+
+async def test_subscription_called_unattributed_sees_its_own_use_alone(
+    tables: Tables, prices: Prices, make_event: MakeEvent, deliver: Deliver
+) -> None:
+    """Whoever has that name does not read what others used."""
+    batch = [deliver(make_event(subscription=name), n) for n, name in enumerate(["unattributed", "gone"])]
+    await Ledger(tables, prices, incarnation).collect(batch)
+
+    async def known(name: str) -> bool:
+        return name == "unattributed"
+
+    assert (await Statements(tables, prices, known).month("unattributed", "2026-11")).requests == 1

@@ -16,6 +16,7 @@ from hosting.charges import RollupCharges, StatementPricing
 from local.tables import SQLiteTables
 from seams.clock import SystemClock
 from seams.events import ReceivedEvent
+from tests.chargeback.staging import everybody
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -67,7 +68,7 @@ async def test_budgets_agree_with_the_statement(tmp_path: Path) -> None:
     ledger = Ledger(tables, prices, incarnation, detail_rows=False)
     await ledger.collect([ReceivedEvent(usage.encode(each), "0", number, NOW) for number, each in enumerate(EVENTS)])
     november = [each for each in EVENTS if each.time.month == 11]
-    statement = await Statements(tables, prices).month("team-a", "2026-11")
+    statement = await Statements(tables, prices, everybody).month("team-a", "2026-11")
     charges = RollupCharges(tables, prices, At())
     tokens, amount = await charges.used("team-a", None, date(2026, 11, 1))
     assert amount.quantize(Decimal("0.000001")) == Decimal(statement.total).quantize(Decimal("0.000001"))
