@@ -40,7 +40,6 @@ _SCRIPTS: Final = (
     ("ja", re.compile("[\u3040-\u30ff]")),
     ("ko", re.compile("[\uac00-\ud7af]")),
     ("zh", re.compile("[\u4e00-\u9fff]")),
-    ("uk", re.compile("[\u0404\u0406\u0407\u0454\u0456\u0457\u0490\u0491]")),
     ("ru", re.compile("[\u0400-\u04ff]")),
     ("el", re.compile("[\u0370-\u03ff]")),
     ("ar", re.compile("[\u0600-\u06ff]")),
@@ -49,6 +48,7 @@ _SCRIPTS: Final = (
     ("th", re.compile("[\u0e00-\u0e7f]")),
 )
 _SCRIPT_SHARE: Final = 0.15
+_UKRAINIAN: Final = frozenset("\u0404\u0406\u0407\u0454\u0456\u0457\u0490\u0491")
 
 
 def language_of(text: str) -> str:
@@ -57,7 +57,7 @@ def language_of(text: str) -> str:
     letters = sum(map(str.isalpha, sample)) or 1
     for code, script in _SCRIPTS:
         if len(script.findall(sample)) / letters > _SCRIPT_SHARE:
-            return code
+            return "uk" if code == "ru" and not _UKRAINIAN.isdisjoint(sample) else code
     words = Counter(_WORD.findall(sample.lower()))
     scores = {code: sum(words[word] for word in known) for code, known in _SETS.items()}
     best = max(scores, key=lambda code: scores[code])

@@ -1,9 +1,14 @@
 """From suggestions to the body of a PATCH."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from enrichment.answers import Findings, Patch, Suggestions
+from enrichment.priorities import level_of
 from enrichment.requests import AllowedChoices, EnrichRequest
+from enrichment.ticket import Coded
+
+_LEVELLED: Final = ("impact", "urgency")
 
 
 def merged(found: Iterable[Findings]) -> Findings:
@@ -28,6 +33,8 @@ def patch_of(suggestions: Suggestions, request: EnrichRequest) -> Patch:
 
 
 def _held(field: str, shown: str, choices: AllowedChoices) -> str:
+    if field in _LEVELLED:
+        return str(level_of(Coded(shown)))
     for choice in getattr(choices, field, ()):
         if choice.display_value == shown:
             return choice.value or shown

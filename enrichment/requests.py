@@ -89,8 +89,8 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     field: SuggestedField
-    threshold: Annotated[float, Field(ge=0, le=1)] | SkipJsonSchema[None] = Field(
-        default=None, description="The least confidence; without it, the operator's."
+    threshold: float | SkipJsonSchema[None] = Field(
+        default=None, ge=0, le=1, description="The least confidence; without it, the operator's."
     )
     overwrite: tuple[Annotated[str, Field(max_length=MAX_CHOICE)], ...] | SkipJsonSchema[None] = Field(
         default=None,
@@ -136,8 +136,11 @@ class EnrichRequest(BaseModel):
         description="Resolved tickets: what `similar` finds, and what confidence is checked against.",
     )
     rules: tuple[Rule, ...] = Field(default=(), max_length=20, description="At most one a field.")
-    output_language: Annotated[str, Field(pattern=LANGUAGE, max_length=35)] | SkipJsonSchema[None] = Field(
-        default=None, description="BCP 47 tag of the language to write in; without it, the ticket's own."
+    output_language: str | SkipJsonSchema[None] = Field(
+        default=None,
+        pattern=LANGUAGE,
+        max_length=35,
+        description="BCP 47 tag of the language to write in; without it, the ticket's own.",
     )
     mode: Literal["auto", "sync", "async"] = Field(
         default="auto",

@@ -18,9 +18,14 @@ PATIENCE_SECONDS = 5.0
 
 @dataclass
 class FakeGateway:
-    """An OpenAI-shaped ASGI app. `reply` answers; `requests` are the scopes and bodies that came."""
+    """An OpenAI-shaped ASGI app. `requests` are the scopes and bodies that came.
+
+    `reply` answers; without it `answers` do, by the name of the schema that is asked for, or as `embeddings`: a Reply,
+    the text of a completion, or what becomes one as JSON. What is not among them is refused.
+    """
 
     reply: Reply | None = None
+    answers: dict[str, Any] = field(default_factory=dict)
     requests: list[tuple[Scope, dict[str, Any]]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -31,13 +36,31 @@ class FakeGateway:
             body += message["body"]
             if not message["more_body"]:
                 break
-        self.requests.append((scope, json.loads(body)))
+        asked = json.loads(body)
+        self.requests.append((scope, asked))
         self.asked.set()
-        assert self.reply is not None
         try:
-            await self.reply(receive, send)
+            await (self.reply or self._answer(asked))(receive, send)
         finally:
             self.ended.set()
+
+    def asked_of(self, name: str) -> list[dict[str, Any]]:
+        """Return the bodies that asked for the schema of this name."""
+        return [body for _, body in self.requests if _name_of(body) == name]
+
+    def _answer(self, asked: dict[str, Any]) -> Reply:
+        answer = self.answers.get(_name_of(asked))
+        if callable(answer):
+            reply: Reply = answer
+            return reply
+        if answer is None:
+            return says(completion(None, refusal="I will not."))
+        return says(completion(answer if isinstance(answer, str) else json.dumps(answer)))
+
+
+def _name_of(asked: dict[str, Any]) -> str:
+    named: str = asked["response_format"]["json_schema"]["name"] if "messages" in asked else "embeddings"
+    return named
 
 
 class PerToken:

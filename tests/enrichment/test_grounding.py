@@ -1,0 +1,49 @@
+"""What stays of sentences that cite parts of a ticket."""
+
+import pytest
+
+from enrichment.answers import Citation
+from enrichment.grounding import Sentence, cited, grounded, occurs
+
+NAMES = frozenset({"description", "work_notes-1", "comments-12"})
+
+
+def test_sentences_without_a_known_entry_are_dropped() -> None:
+    """What cites nothing goes silently told; what cites something unknown is flagged as such."""
+    sentences = [
+        Sentence(entries=["description"], sentence="Kept."),
+        Sentence(entries=[], sentence="Dropped."),
+        Sentence(entries=["work_notes-9"], sentence="Dropped, too."),
+        Sentence(entries=["work_notes-1", "work_notes-9"], sentence="Kept  with\nwhat exists."),
+        Sentence(entries=["description"], sentence=" "),
+    ]
+    kept, warnings = grounded(sentences, NAMES)
+    assert kept == (
+        Citation(sentence="Kept.", entries=("description",)),
+        Citation(sentence="Kept with what exists.", entries=("work_notes-1",)),
+    )
+    assert {warning.code for warning in warnings} == {"sentence_not_grounded", "unknown_entry"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "known", "others"),
+    [
+        (["[work_notes-1]", "Description"], ("work_notes-1", "description"), False),
+        (["work_notes-1, comments-12"], ("work_notes-1", "comments-12"), False),
+        (["comments-1"], (), True),
+        (["17"], (), True),
+        ([], (), False),
+    ],
+)
+def test_names_of_entries_are_read_leniently(entries: list[str], known: tuple[str, ...], others: bool) -> None:
+    """Brackets, case and lists in one string are forgiven; a name that is not there is not."""
+    assert cited(entries, NAMES) == (known, others)
+
+
+@pytest.mark.parametrize(
+    ("quote", "found"),
+    [("the  SERVER, down", True), ("erver", False), ("", False), ("...", False), ("down again", False)],
+)
+def test_occurs(quote: str, found: bool) -> None:
+    """A quotation is found by its words, whatever stands between them; half a word is none."""
+    assert occurs(quote, "All of the server 'down' today.") is found
