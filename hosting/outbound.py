@@ -65,7 +65,7 @@ class AiohttpOutbound:
         try:
             async with aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    resolver=resolver, use_dns_cache=False, force_close=True, ssl=self._trust, ssl_shutdown_timeout=0
+                    resolver=resolver, use_dns_cache=False, force_close=True, ssl=self._trust
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,

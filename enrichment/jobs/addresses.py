@@ -32,6 +32,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
         address.is_global
         and not (address.is_multicast or address.is_reserved or address.is_unspecified)
         and address != _AZURE_FABRIC
+        and not (isinstance(address, IPv6Address) and address.is_site_local)
     )
 
 

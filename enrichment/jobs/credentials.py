@@ -133,10 +133,12 @@ class Credentials:
         try:
             told = json.loads(body)
             seconds = float(told.get("expires_in", 0))
-            value = str(told["access_token"])
+            value = told["access_token"]
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
-        return _Token(value, self._clock.monotonic() + seconds - _EARLY_SECONDS) if _VALUE.fullmatch(value) else None
+        if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            return None
+        return _Token(value, self._clock.monotonic() + seconds - _EARLY_SECONDS)
 
     def _keep(self, reference: str, token: _Token) -> None:
         self._tokens[reference] = token
