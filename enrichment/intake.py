@@ -1,6 +1,7 @@
 """How a request comes in: its body within bounds of size and time, its errors out in OpenAI's shape."""
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Final
@@ -15,6 +16,9 @@ from enrichment.errors import BodyTimeout, BodyTooLarge, CallerLeft, EnrichmentE
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_SECONDS: Final = 30.0
+
+_NO_FIELD: Final = re.compile(r"^constrained-|\[")
+"""What pydantic adds to a place where a field takes a type or nothing."""
 
 type Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -111,6 +115,6 @@ def _invalid(invalid: RequestValidationError) -> InvalidBody:
     first = invalid.errors()[0]
     if first["type"] == "json_invalid":
         return _not_json()
-    where = ".".join(str(part) for part in first["loc"][1:])
+    where = ".".join(part for part in map(str, first["loc"][1:]) if not _NO_FIELD.search(part))
     message = first["msg"].removeprefix("Value error, ")
     return InvalidBody(f"{where}: {message}" if where else message, param=where or None)

@@ -89,12 +89,14 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     field: SuggestedField
-    threshold: float | SkipJsonSchema[None] = Field(
-        default=None, ge=0, le=1, description="The least confidence; without it, the operator's."
+    threshold: Annotated[float, Field(ge=0, le=1)] | SkipJsonSchema[None] = Field(
+        default=None, description="The least confidence; without it, the operator's."
     )
-    overwrite: tuple[Annotated[str, Field(max_length=MAX_CHOICE)], ...] | SkipJsonSchema[None] = Field(
+    overwrite: (
+        Annotated[tuple[Annotated[str, Field(max_length=MAX_CHOICE)], ...], Field(max_length=100)]
+        | SkipJsonSchema[None]
+    ) = Field(
         default=None,
-        max_length=100,
         description="Present values that may be replaced; an empty string for an empty field, `*` for any value. "
         "Without it: empty, and what ServiceNow fills in by itself.",
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
 from chargeback.prices import Prices
-from enrichment.enricher import Enricher, EnricherRules
+from enrichment.enricher import Enricher
 from enrichment.jobs.destinations import Destinations
 from gateway.bodies import BodyRules
 from gateway.cache.cache import Cache
@@ -50,8 +50,8 @@ from gateway.subscriptions.store import SubscriptionStore
 from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream import AiohttpUpstream
 from hosting.books import Books, build_books
-from hosting.call_costs import CallCosts
 from hosting.charges import RollupCharges, StatementPricing
+from hosting.enrichers import build_enricher
 from hosting.events import EventHubStream
 from hosting.identity import EntraTokenSource, credential
 from hosting.jobs import Jobs, JobSeams, NamedCallers, build_jobs
@@ -157,10 +157,7 @@ class _Builder:
         )
         register = SubscriptionRegister(catalog, store, directory, self._clock, os.urandom)
         models = Models(gateway=gateway)
-        enricher = Enricher(
-            EnricherRules(deployment=settings.enrichment_deployment),
-            CallCosts(StatementPricing(prices), catalog, self._clock),
-        )
+        enricher = build_enricher(settings, catalog, prices, self._clock)
         return Services(
             settings=settings,
             catalog=catalog,

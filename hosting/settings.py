@@ -3,12 +3,27 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from enrichment.priorities import PriorityMatrix
 
 DEMO_CATALOG = Path(__file__).parent.parent / "local" / "demo" / "catalog.toml"
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _matrix(text: str) -> str:
+    PriorityMatrix.parsed(text)
+    return text
 
 
 class Settings(BaseSettings):
@@ -82,6 +97,16 @@ class Settings(BaseSettings):
         default="*/30 * * * * *", description="NCRONTAB: when usage events leave the outbox for the event hub."
     )
     enrichment_deployment: str = Field(default="gpt-4o-mini", description="The deployment that tickets are sent to.")
+    enrichment_embeddings: str = Field(
+        default="", description="The deployment whose embeddings find similar tickets; empty: they are found by words."
+    )
+    enrichment_parallel_calls: PositiveInt = Field(default=8, description="Model calls of one ticket at a time.")
+    enrichment_apply_at: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.8, description="The least confidence of a suggestion that goes into the patch."
+    )
+    priority_matrix: Annotated[str, AfterValidator(_matrix)] = Field(
+        default="1 2 3, 2 3 4, 3 4 5", description="Priorities: a row for each impact, in it one for each urgency."
+    )
     jobs_hub: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")] = "jobs"
     jobs_trusted_producers: bool = Field(
         default=False, description="Events of the jobs' hub are believed without a key: its producers are internal."

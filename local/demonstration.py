@@ -57,4 +57,8 @@ def _configure(state: Path) -> tuple[Path, str]:
 
 
 def _settings(endpoints: Mapping[str, str], backend_key: str) -> dict[str, str]:
-    return {"GATEWAY_CATALOG": json.dumps(demo_catalog(endpoints)), "DEMO_BACKEND_KEY": backend_key}
+    return {
+        "GATEWAY_CATALOG": json.dumps(demo_catalog(endpoints)),
+        "DEMO_BACKEND_KEY": backend_key,
+        "ENRICHMENT_EMBEDDINGS": "text-embedding-3-small",
+    }

@@ -246,6 +246,8 @@ async def test_async_needs_jobs(gateway: FakeGateway, caller: httpx2.AsyncClient
         ({"ticket": TICKET, "output_langauge": "de"}, "output_langauge"),
         ({"ticket": TICKET, "rules": [{"field": "category"}, {"field": "category"}]}, None),
         ({"ticket": TICKET, "rules": [{"field": "caller_id"}]}, "rules.0.field"),
+        ({"ticket": TICKET, "rules": [{"field": "category", "threshold": 80}]}, "rules.0.threshold"),
+        ({"ticket": TICKET, "rules": [{"field": "category", "overwrite": [7]}]}, "rules.0.overwrite.0"),
         ({"ticket": TICKET, "history": [{"description": ""}]}, "history.0"),
         ({"ticket": TICKET | {"work_notes": {"element": 5}}}, "ticket.work_notes"),
     ],

@@ -1,13 +1,28 @@
-"""What a model call of enrichment costs, as the statement will price it."""
+"""Enrichment as this app's settings make it, and what its model calls cost as the statement will price them."""
 
 from decimal import Decimal
 
+from chargeback.prices import Prices
 from enrichment.calls import ModelCall
+from enrichment.enricher import Enricher, EnricherRules
+from enrichment.priorities import PriorityMatrix
+from enrichment.triage import TriageRules
 from gateway.answers import split_version
 from gateway.catalog import Catalog
 from gateway.usage import Meters
 from hosting.charges import StatementPricing
+from hosting.settings import Settings
 from seams.clock import Clock
+
+
+def build_enricher(settings: Settings, catalog: Catalog, prices: Prices, clock: Clock) -> Enricher:
+    rules = EnricherRules(
+        deployment=settings.enrichment_deployment,
+        embeddings=settings.enrichment_embeddings,
+        parallel_calls=settings.enrichment_parallel_calls,
+        triage=TriageRules(settings.enrichment_apply_at, PriorityMatrix.parsed(settings.priority_matrix)),
+    )
+    return Enricher(rules, CallCosts(StatementPricing(prices), catalog, clock))
 
 
 class CallCosts:
