@@ -43,17 +43,17 @@ _PRODUCTS: Final = frozenset({"asp.net", "vb.net", "ado.net", "ml.net"})
 
 
 def emails(text: str) -> Iterator[Span]:
-    for match in _EMAIL.finditer(text):
+    for match in _EMAIL.finditer(text) if "@" in text else ():
         yield match.span()
 
 
 def hosts(text: str) -> Iterator[Span]:
     """Yield qualified names, the hosts of URLs and of shares, and machines that are called by their kind."""
-    for match in _QUALIFIED.finditer(text):
+    for match in _QUALIFIED.finditer(text) if "." in text else ():
         if _is_host(match[0].lower(), match["top"].lower()):
             yield match.span()
-    for pattern in (_IN_URL, _SHARE):
-        for match in pattern.finditer(text):
+    for pattern, sign in ((_IN_URL, "://"), (_SHARE, "\\\\")):
+        for match in pattern.finditer(text) if sign in text else ():
             yield match.span("host")
     for match in _MACHINE.finditer(text):
         yield match.span()
@@ -61,8 +61,8 @@ def hosts(text: str) -> Iterator[Span]:
 
 def accounts(text: str) -> Iterator[Span]:
     r"""Yield the users of `DOMAIN\user` and of paths of home folders."""
-    for pattern in (_ACCOUNT, _HOME):
-        for match in pattern.finditer(text):
+    for pattern, signs in ((_ACCOUNT, "\\"), (_HOME, "\\/")):
+        for match in pattern.finditer(text) if any(sign in text for sign in signs) else ():
             yield match.span("account")
 
 

@@ -32,6 +32,7 @@ class Names:
         self._names: set[tuple[str, ...]] = set()
         self._lengths: dict[str, list[int]] = {}
         self._parts: set[str] = set()
+        self._words: set[str] = set()
         self._wide: set[str] = set()
         for name in names:
             if len(self._names) + len(self._wide) >= MOST_NAMES:
@@ -41,7 +42,8 @@ class Names:
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where names stand; spans may overlap."""
         yield from self._spans_of_wide(text)
-        if not self._names:
+        folded = text.casefold()
+        if not any(word in folded for word in self._words):
             return
         words = list(_WORD.finditer(text))
         for place, word in enumerate(words):
@@ -66,6 +68,7 @@ class Names:
             lengths.sort(reverse=True)
         if len(words) > 1:
             self._parts.update(word for word in words if _is_part(word))
+        self._words = {*self._lengths, *(part.casefold() for part in self._parts)}
 
     def _whole(self, text: str, words: list[re.Match[str]], place: int) -> int:
         """Return where the longest name ends that begins with this word; 0 where there is none."""

@@ -35,11 +35,19 @@ _BEFORE: Final = 12
 _STEP: Final = r"(?:(?![ ]\d{4}-\d\d-\d\d|[ ]\d{1,2}:\d\d)[ ()./-]{0,3}\d)"
 _NUMBER: Final = rf"\+?\(?\d{_STEP}{{4,14}}(?![\w:])"
 _PHONE: Final = re.compile(
+    r"(?=[+(\d])(?:"  # most of a text is told by its character alone
     r"(?P<date>(?<!\w)(?:\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4})(?![\d/-])(?:[ T]\d{1,2}:\d\d)?)"
     rf"|(?P<international>(?<![\w+])(?:\+[ ]?[1-9]|00[1-9]\d{{0,2}}[ ./-]\(?\d){_STEP}{{6,14}}(?!\w))"
     r"|(?P<american>(?<![\w.,:/#+-])(?:1[ .-])?(?:\([2-9]\d\d\)[ ]?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}(?![\w:]|[.-]\d))"
-    rf"|(?P<national>(?<![\w.,:/#+-])\(?0[1-9]{_STEP}{{7,10}}(?![\w:]))"
-    r"|(?i:\b(?:tele(?:ph|f)\w{0,5}|t[eé]l(?:[eé]fono)?|phone|call|ring|mobile?|m[oó]vil|cell|handy|fax|sms|whatsapp)\b)"
+    rf"|(?P<national>(?<![\w.,:/#+-])\(?0[1-9]{_STEP}{{7,10}}(?![\w:])))"
+)
+_WORDS: Final = (
+    "tel", "phone", "call", "ring", "mobil", "móvil", "movil", "cell", "handy", "fax", "sms", "whatsapp", "tél", "ext",
+    "durchwahl", "poste",
+)  # fmt: skip
+"""Each match of `_NAMED` has one of these in lower case."""
+_NAMED: Final = re.compile(
+    r"(?i:\b(?:tele(?:ph|f)\w{0,5}|t[eé]l(?:[eé]fono)?|phone|call|ring|mobile?|m[oó]vil|cell|handy|fax|sms|whatsapp)\b)"
     r"[ .:#-]{0,3}(?i:(?:number|nummer|no|nr|n[uú]mero|me|us|him|her|them|back|at|on|is|au|unter|al)[ .:]{1,2}){0,2}"
     rf"(?P<named>{_NUMBER})"
     r"|(?i:\b(?:ext|extension|durchwahl|poste|extensi[oó]n)\b)[ .:#]{0,3}(?P<extension>\d{3,6})(?![\w:]|[./-]\d)"
@@ -70,23 +78,29 @@ def ibans(text: str) -> Iterator[Span]:
 
 def addresses(text: str) -> Iterator[Span]:
     """Yield IPv4 and IPv6 addresses, but no versions."""
-    for match in _IPV4.finditer(text):
+    for match in _IPV4.finditer(text) if "." in text else ():
         version = _VERSION.search(text, max(0, match.start() - _BEFORE), match.start())
         if version is None and _is_address(match[0]):
             yield match.span()
-    for match in _IPV6.finditer(text):
-        if len(match[0]) > 2 and any(each.isdigit() for each in match[0]) and _is_address(match[0]):
+    for match in _IPV6.finditer(text) if ":" in text else ():
+        found = match[0]
+        # A time has the shape, but neither all of the groups nor a gap.
+        whole = found.count(":") >= 6 or "::" in found
+        if whole and len(found) > 2 and any(each.isdigit() for each in found) and _is_address(found):
             yield match.span()
 
 
 def phones(text: str) -> Iterator[Span]:
     for match in _PHONE.finditer(text):
-        kind = match.lastgroup
-        if kind is None or kind == "date":
-            continue
-        start, end = match.span(kind)
-        if kind == "extension" or _is_phone(kind, text[start:end]):
-            yield start, end
+        kind = match.lastgroup or "date"
+        if kind != "date" and _is_phone(kind, match[kind]):
+            yield match.span(kind)
+    lowered = text.lower()
+    if any(word in lowered for word in _WORDS):
+        for match in _NAMED.finditer(text):
+            kind = match.lastgroup or ""
+            if kind == "extension" or _is_phone(kind, match[kind]):
+                yield match.span(kind)
 
 
 def _card_end(groups: list[re.Match[str]]) -> int:

@@ -42,6 +42,7 @@ _MARK: Final = re.compile(
     # Or without its brackets, but exactly so.
     rf"|(?<![\w\[\]@.\\-])(?:{_KIND})-\d{{1,6}}(?![\w\[\]@\\-]|\.\w)"
 )
+_SIGNS: Final = ("[", "\uff3b", *(f"{kind}-" for kind in KINDS))
 _PARTS: Final = re.compile(r"([A-Za-z]+)[^A-Za-z\d]*(\d+)")
 _BEGUN: Final = re.compile(
     r"(?:\\?[\[\uff3b][\w \\\u2010-\u2015\u2212-]{0,28}|(?<![A-Za-z])[A-Z]{1,5}(?:-\d{0,6}\.?)?|\\)\Z"
@@ -70,29 +71,36 @@ class Placeholders:
         self._marks: dict[tuple[str, str], str] = {}
         self._values: dict[tuple[str, int], str] = {}
         self._counts = dict.fromkeys(KINDS, 0)
+        self._hidden: dict[str, str] = {}  # every task of a request shows its model the same texts
 
     def hide(self, text: str) -> str:
         """Return the text with a mark in the place of each e-mail address, number, machine and name."""
-        finds = self._finds(text)
-        pieces: list[str] = []
-        reached = 0
-        for find in finds:
-            pieces += (text[reached : find.start], self._mark(find.kind, text[find.start : find.end]))
-            reached = find.end
-        return "".join((*pieces, text[reached:])) if pieces else text
+        hidden = self._hidden.get(text)
+        if hidden is None:
+            hidden = self._hidden[text] = self._hide(text)
+        return hidden
 
     def restore(self, text: str) -> str:
         """Return the text with the values back in the place of their marks; a mark that was never given stays."""
-        return _MARK.sub(self._value, text) if self._values else text
+        return _MARK.sub(self._value, text) if self._values and _may_hold_marks(text) else text
 
     def restoring(self) -> "Restoring":
         """Return what restores one text that comes in pieces."""
         return Restoring(self._value)
 
+    def _hide(self, text: str) -> str:
+        pieces: list[str] = []
+        reached = 0
+        for find in self._finds(text):
+            pieces += (text[reached : find.start], self._mark(find.kind, text[find.start : find.end]))
+            reached = find.end
+        return "".join((*pieces, text[reached:])) if pieces else text
+
     def _finds(self, text: str) -> list[_Find]:
         ordered = [_Find(*span, kind) for kind, finder in _FINDERS for span in finder(text)]
         ordered += [_Find(*span, "USER") for span in self._names.spans(text)]
-        ordered += [_Find(*match.span(), LITERAL) for match in _MARK.finditer(text)]
+        if _may_hold_marks(text):
+            ordered += [_Find(*match.span(), LITERAL) for match in _MARK.finditer(text)]
         ordered.sort()
         return list(_merged(ordered))
 
@@ -140,6 +148,10 @@ class Restoring:
         told.append(self._text[self._done : until])
         self._done = max(self._done, until)
         return "".join(told)
+
+
+def _may_hold_marks(text: str) -> bool:
+    return any(sign in text for sign in _SIGNS)
 
 
 def _merged(ordered: Iterable[_Find]) -> Iterator[_Find]:
