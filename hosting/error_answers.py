@@ -1,6 +1,7 @@
 """The one place where errors of every capability become answers, all in OpenAI's error shape."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,6 +14,9 @@ from enrichment.errors import EnrichmentError
 from gateway.errors import GatewayError, OperationNotFound, error_body, error_json
 from seams.events import StreamUnavailable
 from seams.tables import TableUnavailable
+
+
+_CODES: Final = {408: "request_timeout", 413: "request_too_large"}
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -48,7 +52,8 @@ def add_error_handlers(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
             return _gateway_answer(OperationNotFound(f"There is nothing at {request.url.path[:200]}."))
-        return _answer(error.status_code, str(error.detail), "invalid_request_error", "invalid_request", error.headers)
+        code = _CODES.get(error.status_code, "invalid_request")
+        return _answer(error.status_code, str(error.detail), "invalid_request_error", code, error.headers)
 
     @app.exception_handler(Exception)
     async def failed(_request: Request, _error: Exception) -> Response:

@@ -35,6 +35,8 @@ TICKETS: list[Exception] = [
 APP: list[Exception] = [
     HTTPException(404),
     HTTPException(405),
+    HTTPException(408),
+    HTTPException(413),
     RequestValidationError([{"loc": ("body", "field"), "msg": "is missing"}]),
     TableUnavailable("silent"),
     StreamUnavailable("silent"),
