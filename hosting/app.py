@@ -25,7 +25,6 @@ from gateway.subscriptions import management
 from hosting import importable, probes, reference
 from hosting.described_errors import describe_errors
 from hosting.bounded_bodies import bounded
-from hosting.bounded_bodies import bounded
 from hosting.error_answers import add_error_handlers
 from hosting.services import Services
 
