@@ -2,6 +2,7 @@
 
 ChargebackError
 |- PeriodInvalid        400  not a month
+|- DayInvalid           400  not a day, or one that has not begun
 |- StatementForbidden   403  the reader is neither the subscription nor an operator
 |- OperatorsOnly        403  the reader is no operator
 |- DeadLetterNotFound   404  there is none of this id
@@ -24,6 +25,10 @@ class ChargebackError(Exception):
 
 class PeriodInvalid(ChargebackError):
     code = "invalid_period"
+
+
+class DayInvalid(ChargebackError):
+    code = "invalid_day"
 
 
 class StatementForbidden(ChargebackError):
