@@ -20,9 +20,9 @@ from gateway.usage import DeploymentType, Intent
 from seams.tables import Entity
 
 MAX_CALLS: Final = 1000
-MAX_ROWS: Final = 16
+MAX_ROWS: Final = 8
 MAX_BYTES: Final = 60 * 1024
-"""A binary column holds 64 KiB, and all rows together, in base64, fit into Cosmos DB's transaction of 2 MB."""
+"""A binary column holds 64 KiB, and all rows together, in base64, fit into a transaction."""
 
 OPEN: Final = "open|"
 

@@ -37,7 +37,7 @@ INDEX: Final = "lanes"
 """The index's PartitionKey. No lane is called so, since a lane's name holds a dot."""
 
 HEAD: Final = "head"
-MAX_GAPS: Final = 200
+MAX_GAPS: Final = 100
 """Gaps that a day's row names; `missing` counts the numbers of further ones, too."""
 
 _COUNTS: Final = ("usage_events", "intents", "withdrawals", "dead_letters", "untracked_intents", "missing")

@@ -20,7 +20,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from itertools import batched
 from operator import attrgetter
 from typing import Final
 
@@ -39,7 +38,7 @@ from chargeback.rollups import Names, Numbered
 from gateway.usage import UsageEvent
 from seams.clock import Clock, SystemClock
 from seams.events import ReceivedEvent
-from seams.tables import MAX_OPERATIONS, Entity, Insert, Operation, TableConflict, Tables, Upsert
+from seams.tables import Entity, Insert, Operation, TableConflict, Tables, Upsert, transactions
 
 DEADLETTERS: Final = "deadletters"
 ORPHAN_AFTER: Final = timedelta(hours=1)
@@ -142,9 +141,9 @@ class Ledger:
             day = days.setdefault((one.event.subscription, rollups.day_of(one.event)), {})
             day.setdefault(one.event.id, one)
         return [
-            self._transact(USAGE, [Upsert(entity) for entity in chunk])
+            self._transact(USAGE, chunk)
             for names, events in days.items()
-            for chunk in batched(_detail_rows(*names, events.values()), MAX_OPERATIONS, strict=False)
+            for chunk in transactions(map(Upsert, _detail_rows(*names, events.values())))
         ]
 
     async def _transact(self, name: str, operations: Sequence[Operation]) -> list[str | None]:

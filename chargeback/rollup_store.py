@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import batched
 from typing import Final
 
 from chargeback import rollups
 from chargeback.concurrency import MAX_CALLS, MAX_TRIES, all_of, give_way
 from chargeback.rollups import ROLLUPS, Names, Numbered, Rollup
-from seams.tables import MAX_OPERATIONS, Insert, Operation, Replace, Table, TableConflict, Tables
+from seams.tables import MAX_BYTES, MAX_OPERATIONS, Insert, Operation, Replace, Table, TableConflict, Tables
+
+_ROW_BYTES: Final = 11_500
+"""What a rollup's row takes in a transaction beside its names, at most."""
 
 _MAX_CACHED: Final = 4096  # about 6 KB each
 
@@ -38,9 +40,9 @@ class RollupStore:
         for names, numbered in groups.items():
             partitions.setdefault(names.partition(), {})[names] = numbered
         return [
-            self._add(dict(chunk), known)
+            self._add({names: group[names] for names in chunk}, known)
             for group in partitions.values()
-            for chunk in batched(group.items(), MAX_OPERATIONS, strict=False)
+            for chunk in _chunks(group)
         ]
 
     async def _add(self, group: Mapping[Names, Sequence[Numbered]], known: Known) -> None:
@@ -81,6 +83,22 @@ class RollupStore:
             return []
         async with self._calls:
             return await table.transact(operations)
+
+
+def _chunks(group: Iterable[Names]) -> Iterator[list[Names]]:
+    """Split rows of one partition by what they take at most: their columns are not known before they were read."""
+    chunk: list[Names] = []
+    size = 0
+    for names in group:
+        text = "".join([names.subscription, *names[2:]])
+        more = _ROW_BYTES + len(text) * (2 if text.isascii() else 12)
+        if chunk and (len(chunk) == MAX_OPERATIONS or size + more > MAX_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(names)
+        size += more
+    if chunk:
+        yield chunk
 
 
 def _write(rollup: Rollup, etag: str | None) -> Operation:

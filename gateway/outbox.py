@@ -6,7 +6,7 @@ never changes.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, groupby
 from operator import attrgetter
@@ -22,6 +22,7 @@ from seams.tables import (
     Tables,
     TableUnavailable,
     Upsert,
+    transactions,
 )
 
 OUTBOX: Final = "outbox"
@@ -30,9 +31,6 @@ PUT_SECONDS: Final = 5.0
 
 LONGEST_BODY: Final = 48 * 1024
 """Bytes; a column holds 64 KiB. A usage event has some hundred bytes, and a few KiB where it is full of labels."""
-
-MOST_BYTES: Final = 1_000_000
-"""Of bodies in one transaction: Cosmos DB takes 2 MB of JSON, in which bytes grow by a third."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +66,8 @@ class Outbox:
         try:
             async with asyncio.timeout(PUT_SECONDS):
                 table = await self._tables.table(OUTBOX)
-                for chunk in _transactions(rows, bodies):
-                    await table.transact([Upsert(row) for row in chunk])
+                for chunk in transactions(map(Upsert, rows)):
+                    await table.transact(chunk)
         except TimeoutError as error:
             raise TableUnavailable(f"the outbox took nothing within {PUT_SECONDS:g} seconds") from error
 
@@ -99,19 +97,6 @@ async def _delete(table: Table, deletes: Sequence[Delete]) -> None:
         if len(deletes) > 1:
             for each in deletes:
                 await _delete(table, [each])
-
-
-def _transactions(rows: Sequence[Entity], bodies: Sequence[bytes]) -> Iterator[list[Entity]]:
-    chunk: list[Entity] = []
-    size = 0
-    for row, body in zip(rows, bodies, strict=True):
-        if chunk and (len(chunk) == MAX_OPERATIONS or size + len(body) > MOST_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(row)
-        size += len(body)
-    if chunk:
-        yield chunk
 
 
 def _waiting(entity: Entity) -> Waiting:

@@ -2,14 +2,15 @@
 
 Limits that every implementation keeps, so that the code runs on Table storage, Cosmos DB's Table API and SQLite alike:
 keys of 1 to 254 bytes in UTF-8 without slashes, `#`, `?` and control characters; at most 100 operations in a
-transaction, all of one partition, no row twice. Rows of a query come in RowKey order.
+transaction, all of one partition, no row twice, and by `size_of` no more than 1 MB where they are several. Rows of a
+query come in RowKey order.
 
     TableError
     |- TableConflict     somebody else was first: read again and decide anew
     `- TableUnavailable  nothing was answered in time, or the service failed: it may or may not have happened
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -18,6 +19,14 @@ type Value = str | int | float | bool | bytes | datetime
 """A column's value; int up to 64 bits, datetime aware in UTC."""
 
 MAX_OPERATIONS = 100
+MAX_BYTES = 1_000_000
+"""Of a transaction on the wire. Cosmos DB takes 2 MB, Table storage 4 MiB; aiohttp warns of bodies over 1 MiB."""
+
+_OPERATION_BYTES = 800
+"""Headers and JSON of one operation in a transaction, beside its keys and columns."""
+
+_COLUMN_BYTES = 48
+"""A number and the name of a column's type."""
 FORBIDDEN_IN_KEYS = frozenset("/\\#?") | {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
@@ -131,6 +140,37 @@ def check_key(key: str) -> str:
     return key
 
 
+def size_of(operation: Operation) -> int:
+    """Return how many bytes an operation takes in a transaction, at most: it is JSON in ASCII, and bytes are base64."""
+    if isinstance(operation, Delete):
+        return _OPERATION_BYTES + 4 * (len(operation.partition) + len(operation.row))
+    entity = operation.entity
+    size = _OPERATION_BYTES + 4 * (len(entity.partition) + len(entity.row))
+    for name, value in entity.values.items():
+        size += _COLUMN_BYTES + 2 * len(name)
+        if isinstance(value, bytes):
+            size += len(value) * 4 // 3
+        elif isinstance(value, str):
+            # A quote takes two bytes, another character than ASCII up to twelve.
+            size += len(value) * (2 if value.isascii() and value.isprintable() else 12)
+    return size
+
+
+def transactions(operations: Iterable[Operation]) -> Iterator[list[Operation]]:
+    """Split operations of one partition, in order, into as few transactions as the limits allow."""
+    together: list[Operation] = []
+    size = 0
+    for operation in operations:
+        more = size_of(operation)
+        if together and (len(together) == MAX_OPERATIONS or size + more > MAX_BYTES):
+            yield together
+            together, size = [], 0
+        together.append(operation)
+        size += more
+    if together:
+        yield together
+
+
 def check_operations(operations: Sequence[Operation]) -> None:
     """Raise ValueError where a transaction breaks a limit."""
     if not 1 <= len(operations) <= MAX_OPERATIONS:
@@ -147,3 +187,5 @@ def check_operations(operations: Sequence[Operation]) -> None:
         raise ValueError("a transaction names no row twice")
     if any(isinstance(op, Replace) and op.entity.etag is None for op in operations):
         raise ValueError("Replace needs the ETag that was read")
+    if len(operations) > 1 and sum(map(size_of, operations)) > MAX_BYTES:
+        raise ValueError(f"a transaction takes {MAX_BYTES} bytes in all")

@@ -11,7 +11,7 @@ from chargeback.lanes import LANES
 from chargeback.rollups import ROLLUPS, from_entity
 from gateway.usage import UsageEvent
 from seams.events import ReceivedEvent
-from seams.tables import Entity, Operation, Table, TableConflict, Tables, TableUnavailable
+from seams.tables import Entity, Operation, Table, TableConflict, Tables, TableUnavailable, Upsert
 
 type MakeEvent = Callable[..., UsageEvent]
 type Deliver = Callable[..., ReceivedEvent]
@@ -105,9 +105,26 @@ class ReadOnly:
     def __init__(self, table: Table) -> None:
         self.get = table.get
         self.query = table.query
+        self._transact = table.transact
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
         raise TableUnavailable("read only")
+
+
+class Contended(FailingAt):
+    """Tables of which one is always changed by a rival first."""
+
+    async def table(self, name: str) -> Table:
+        table = await self._tables.table(name)
+        return Taken(table) if name == self._name else table
+
+
+class Taken(ReadOnly):
+    async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
+        # The list of lanes has no rivals: it is upserted.
+        if isinstance(operations[0], Upsert):
+            return await self._transact(operations)
+        raise TableConflict("taken", 0)
 
 
 class FaultyTable:

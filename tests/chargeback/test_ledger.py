@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 from msgspec import structs
@@ -11,11 +11,11 @@ from chargeback import rollup_store
 from chargeback.details import USAGE
 from chargeback.ledger import Ledger
 from chargeback.prices import Prices
-from chargeback.rollups import ROLLUPS, from_entity
+from chargeback.rollups import METERS, ROLLUPS, from_entity
 from gateway.usage import Meters
 from seams.events import StreamUnavailable
-from seams.tables import Operation, Table, TableConflict, Tables, TableUnavailable
-from tests.chargeback.staging import Deliver, FailingAt, MakeEvent, ReadOnly, Renamed, incarnation, rows, sums
+from seams.tables import TableConflict, Tables, TableUnavailable
+from tests.chargeback.staging import Contended, Deliver, FailingAt, MakeEvent, Renamed, incarnation, rows, sums
 
 
 async def test_odd_names_are_kept(
@@ -191,19 +191,33 @@ async def test_conflicts_without_end_are_given_up(
     tables: Tables, prices: Prices, make_event: MakeEvent, deliver: Deliver
 ) -> None:
     """A row that rivals never let go of is a TableConflict in the end, not a collector that hangs."""
-
-    class Contended(FailingAt):
-        async def table(self, name: str) -> Table:
-            table = await self._tables.table(name)
-            return Taken(table) if name == ROLLUPS else table
-
-    class Taken(ReadOnly):
-        async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
-            raise TableConflict("taken", 0)
-
-    ledger = Ledger(Contended(tables, ""), prices, incarnation, uniform=lambda: 0.0)
+    ledger = Ledger(Contended(tables, ROLLUPS), prices, incarnation, uniform=lambda: 0.0)
     with pytest.raises(TableConflict, match="100 tries"):
         await ledger.collect([deliver(make_event(), 0)])
+
+
+async def test_longest_names_are_written_within_a_transaction(
+    rival_tables: Callable[[], Tables], prices: Prices, make_event: MakeEvent, deliver: Deliver
+) -> None:
+    """A batch of rollups and detail rows as large as they become is split until every store takes it."""
+    tables = Renamed(rival_tables(), f"l{os.urandom(4).hex()}")
+    globe = "\N{EARTH GLOBE AMERICAS}"
+    most = Meters(**dict.fromkeys(METERS, 10**12))
+    names = ("deployment", "model", "model_version", "service_tier", "context_tier", "operation", "backend", "product")
+    events = [
+        make_event(
+            **{name: f"{number}{name:{globe}<250}" for name in names},
+            meters=most,
+            avoided=most,
+            labels={"ticket": globe * 1900},
+        )
+        for number in range(130)
+    ]
+
+    await Ledger(tables, prices, incarnation).collect([deliver(event, n) for n, event in enumerate(events)])
+
+    assert len(await rows(tables, USAGE)) == 130
+    assert (await sums(tables))["events"] == 130
 
 
 async def test_many_rows_are_written_and_the_cache_stays_bounded(

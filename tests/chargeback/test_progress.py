@@ -151,7 +151,7 @@ def test_days_never_go_back() -> None:
 
 
 def test_gaps_are_named_and_bounded() -> None:
-    """Each run of missing numbers is named, so is what lay before the lane's first; beyond 200 they are counted."""
+    """Each run of missing numbers is named, so is what lay before the lane's first; beyond 100 they are counted."""
     step = step_of(LaneState(), [Arrival(3 * number + 1, NOON, None) for number in range(300)])
 
     (day,) = step.days
@@ -231,7 +231,7 @@ def test_open_calls_fill_rows_that_a_column_holds() -> None:
 
 
 def test_calls_that_find_no_room_are_counted() -> None:
-    """A lane holds 16 rows; further calls are not watched, and the day says how many."""
+    """A lane holds 8 rows; further calls are not watched, and the day says how many."""
     wide = [intent(f"{number:0>100}", subscription=f"{number:0>100}") for number in range(MAX_ROWS * 400)]
 
     step = step_of(LaneState(), arrivals(*wide))
