@@ -84,15 +84,13 @@ class Asker:
     way: Way
     calls: list[ModelCall] = field(default_factory=list)
 
-    async def ask[T: BaseModel](
-        self, prompt: Prompt, parts: tuple[Part, ...], into: type[T], schema: Schema, **fills: str
-    ) -> T:
-        """Return the model's answer about these parts of a ticket, as `into`.
+    async def ask[T: BaseModel](self, prompt: Prompt, material: str, into: type[T], schema: Schema, **fills: str) -> T:
+        """Return the model's answer about what `shown` made of a ticket, as `into`.
 
         Raises NoAnswer, AnswerUnusable, GatewayRefused, GatewayFailed, GatewayTimeout.
         """
         mark = self.way.mark()
-        text = fenced(shown(parts, self.way.hiding), mark)
+        text = fenced(material, mark)
         rules = prompt.filled(mark=mark, hiding=self.way.hiding_rule, **fills)
         async with self.way.slots:
             content = await self._content(prompt, rules, text, schema)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from enrichment.answers import Findings, TaskWarning
+from enrichment.grounding import searchable
 from enrichment.languages import UNKNOWN, language_of, named
 from enrichment.material import Part, parts_of
 from enrichment.neighbours import Neighbours
@@ -14,7 +15,9 @@ from enrichment.triage import TriageRules
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`parts` is what models are shown; `texts` is all that the ticket says, by the names that may be cited.
+    """`parts` of the ticket become the `material` that models are shown, names of entries included.
+
+    `texts` is all that the ticket says, by the names that may be cited; `words` the same, ready to be searched.
 
     `language` is the tag of the ticket's language, `writing_tag` that of the language to write in.
     """
@@ -22,6 +25,8 @@ class Case:
     request: EnrichRequest
     parts: tuple[Part, ...]
     texts: Mapping[str, str]
+    words: Mapping[str, str]
+    material: str = ""
     language: str = UNKNOWN
     triage: TriageRules = field(default_factory=TriageRules)
     neighbours: Neighbours = field(default_factory=Neighbours)
@@ -30,9 +35,11 @@ class Case:
     def names(self) -> frozenset[str]:
         return frozenset(self.texts)
 
-    @property
-    def text(self) -> str:
-        return "\n".join(self.texts.values())
+    def says(self, quote: str, part: str | None = None) -> bool:
+        """Tell whether a quotation stands in the ticket, or in one part of it."""
+        sought = searchable(quote)
+        texts = self.words.values() if part is None else (self.words.get(part, ""),)
+        return bool(sought.strip()) and any(sought in text for text in texts)
 
     @property
     def writing_tag(self) -> str:
@@ -55,4 +62,6 @@ def case_of(request: EnrichRequest, triage: TriageRules) -> Case:
     """Return the case of a ticket before anything was asked about it."""
     parts = parts_of(request.ticket)
     texts = {part.name: part.text for part in parts}
-    return Case(request, parts, texts, language_of("\n".join(texts.values())), triage)
+    words = {name: searchable(text) for name, text in texts.items()}
+    language = language_of("\n".join(texts.values()))
+    return Case(request, parts, texts, words, language=language, triage=triage)

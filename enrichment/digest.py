@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from enrichment.answers import TaskWarning
-from enrichment.calls import Asker
+from enrichment.calls import Asker, shown
 from enrichment.errors import EnrichmentError
 from enrichment.grounding import Sentence, grounded
 from enrichment.material import Part
@@ -156,7 +156,7 @@ async def _condensed(pieces: Sequence[tuple[Part, ...]], asker: Asker) -> tuple[
 
 
 async def _facts(piece: tuple[Part, ...], asker: Asker) -> tuple[Part, ...]:
-    answer = await asker.ask(DIGEST, piece, DigestAnswer, SCHEMA)
+    answer = await asker.ask(DIGEST, shown(piece, asker.way.hiding), DigestAnswer, SCHEMA)
     names = frozenset(name for part in piece for name in part.name.split(", "))
     kept, _ = grounded(answer.facts, names)
     return tuple(Part(", ".join(fact.entries), fact.sentence) for fact in kept)

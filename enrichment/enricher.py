@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from enrichment.answers import DIGEST, Enrichment, Findings, Summary, TaskOutcome
 from enrichment.caller import TicketCaller
-from enrichment.calls import Asker, CallPrices, ModelCall, Way
+from enrichment.calls import Asker, CallPrices, ModelCall, Way, shown
 from enrichment.case import Case, case_of
 from enrichment.digest import Digests, ends_of, too_long
 from enrichment.errors import from_sdk
@@ -79,7 +79,7 @@ class Enricher:
             self._digest(case, caller.subscription, runs, digest, deadline),
         )
         parts = digest.result or (ends_of(case.parts) if digest.error else case.parts)
-        seen = replace(case, parts=parts, neighbours=near)
+        seen = replace(case, parts=parts, material=shown(parts, way.hiding), neighbours=near)
         await asyncio.gather(*(run.until(deadline, partial(TASKS[run.name].run, seen, run.asker)) for run in runs))
         raise_if_refused(runs)
         began = [digest] if digest.result or digest.error else []

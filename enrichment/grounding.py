@@ -53,7 +53,6 @@ def joined(citations: Iterable[Citation]) -> str:
     return " ".join(citation.sentence for citation in citations)
 
 
-def occurs(quote: str, text: str) -> bool:
-    """Tell whether a quotation stands in a text, whatever its case, spaces and punctuation."""
-    sought = _SPACE.sub(" ", quote.casefold()).strip()
-    return bool(sought) and f" {sought} " in f" {_SPACE.sub(' ', text.casefold())} "
+def searchable(text: str) -> str:
+    """Return a text's words with one space around each, so that quotations are found whatever stands between them."""
+    return f" {_SPACE.sub(' ', text.casefold()).strip()} "

@@ -10,7 +10,6 @@ from enrichment.answers import Findings, Suggestion, Suggestions, TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
 from enrichment.confidence import agreement, band, clamped, confidence
-from enrichment.grounding import occurs
 from enrichment.priorities import LEVELS, PRIORITIES, level_of
 from enrichment.prompts.classification import CLASSIFICATION
 from enrichment.requests import ChosenField, SuggestedField
@@ -59,7 +58,7 @@ class _Desk:
             return
         if clamped(verdict.confidence) != verdict.confidence:
             self.warn("confidence_clamped", name, "The model's confidence was not between 0 and 1.")
-        proven = occurs(verdict.evidence, self.case.text)
+        proven = self.case.says(verdict.evidence)
         if not proven:
             self.warn("evidence_not_found", name, "The words that the model quotes are not in the ticket.")
         shared = agreement(self._votes(name, chosen))
@@ -104,7 +103,7 @@ class _Desk:
 async def run(case: Case, asker: Asker) -> Found:
     choices = _choices(case)
     answer = await asker.ask(
-        CLASSIFICATION, case.parts, ClassificationAnswer, schema_of(choices), choices=_listed(choices)
+        CLASSIFICATION, case.material, ClassificationAnswer, schema_of(choices), choices=_listed(choices)
     )
     desk = _Desk(case)
     for name, allowed in choices.items():

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from enrichment.answers import Entity, Findings, TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
-from enrichment.grounding import cited, occurs
+from enrichment.grounding import cited
 from enrichment.prompts.entities import ENTITIES
 from enrichment.schemas import strict
 
@@ -32,12 +32,12 @@ SCHEMA: Final = strict(EntitiesAnswer)
 
 
 async def run(case: Case, asker: Asker) -> Found:
-    answer = await asker.ask(ENTITIES, case.parts, EntitiesAnswer, SCHEMA)
+    answer = await asker.ask(ENTITIES, case.material, EntitiesAnswer, SCHEMA)
     kept: dict[tuple[str, str], Entity] = {}
     dropped = False
     for thing in answer.entities:
         known, _ = cited([thing.entry], case.names)
-        entry = next((name for name in known if occurs(thing.value, case.texts[name])), "") or _place(thing.value, case)
+        entry = next((name for name in known if case.says(thing.value, name)), "") or _place(thing.value, case)
         if entry:
             entity = Entity(kind=thing.kind, value=" ".join(thing.value.split()), entry=entry)
             kept.setdefault((thing.kind, thing.value.casefold()), entity)
@@ -50,4 +50,4 @@ async def run(case: Case, asker: Asker) -> Found:
 
 def _place(value: str, case: Case) -> str:
     """Return the first part that holds a value whose entry the model got wrong; "" where none does."""
-    return next((name for name, text in case.texts.items() if occurs(value, text)), "")
+    return next((name for name in case.texts if case.says(value, name)), "")

@@ -26,7 +26,7 @@ SCHEMA: Final = strict(KnowledgeArticleAnswer)
 
 
 async def run(case: Case, asker: Asker) -> Found:
-    answer = await asker.ask(KNOWLEDGE_ARTICLE, case.parts, KnowledgeArticleAnswer, SCHEMA, language=case.writing)
+    answer = await asker.ask(KNOWLEDGE_ARTICLE, case.material, KnowledgeArticleAnswer, SCHEMA, language=case.writing)
     symptoms, flaws = grounded(answer.symptoms, case.names)
     cause, more = grounded(answer.cause, case.names)
     resolution, most = grounded(answer.resolution, case.names)

@@ -28,7 +28,7 @@ SCHEMA: Final = strict(NextStepsAnswer)
 
 
 async def run(case: Case, asker: Asker) -> Found:
-    answer = await asker.ask(NEXT_STEPS, case.parts, NextStepsAnswer, SCHEMA, language=case.writing)
+    answer = await asker.ask(NEXT_STEPS, case.material, NextStepsAnswer, SCHEMA, language=case.writing)
     kept: list[NextStep] = []
     warnings: dict[str, TaskWarning] = {}
     for proposed in answer.steps:

@@ -22,7 +22,7 @@ SCHEMA: Final = strict(ReplyAnswer)
 
 
 async def run(case: Case, asker: Asker) -> Found:
-    answer = await asker.ask(REPLY, case.parts, ReplyAnswer, SCHEMA, language=case.writing)
+    answer = await asker.ask(REPLY, case.material, ReplyAnswer, SCHEMA, language=case.writing)
     if not answer.text:
         raise AnswerUnusable("The model wrote no reply.")
     known, others = cited(answer.entries, case.names)

@@ -23,7 +23,7 @@ SCHEMA: Final = strict(ResolutionNotesAnswer)
 
 
 async def run(case: Case, asker: Asker) -> Found:
-    answer = await asker.ask(RESOLUTION_NOTES, case.parts, ResolutionNotesAnswer, SCHEMA, language=case.writing)
+    answer = await asker.ask(RESOLUTION_NOTES, case.material, ResolutionNotesAnswer, SCHEMA, language=case.writing)
     kept, warnings = grounded(answer.resolution, case.names)
     text = joined(kept)
     notes = ResolutionNotes(text=text, citations=kept)

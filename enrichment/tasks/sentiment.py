@@ -8,7 +8,6 @@ from enrichment.answers import Findings, Sentiment, TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
 from enrichment.confidence import band, confidence
-from enrichment.grounding import occurs
 from enrichment.material import Part
 from enrichment.prompts.sentiment import SENTIMENT
 from enrichment.schemas import strict
@@ -29,9 +28,9 @@ SCHEMA: Final = strict(SentimentAnswer)
 
 
 async def run(case: Case, asker: Asker) -> Found:
-    answer = await asker.ask(SENTIMENT, case.parts, SentimentAnswer, SCHEMA, language=case.writing)
+    answer = await asker.ask(SENTIMENT, case.material, SentimentAnswer, SCHEMA, language=case.writing)
     # A calm ticket has no words that prove calm.
-    proven = occurs(answer.evidence, case.text) or (answer.value == "neutral" and not answer.evidence)
+    proven = case.says(answer.evidence) or (answer.value == "neutral" and not answer.evidence)
     sure = confidence(answer.confidence, proven=proven, agreement=None)
     told = sum(1 for part in case.parts if _told_by_caller(part))
     sentiment = Sentiment(

@@ -22,7 +22,7 @@ SCHEMA: Final = strict(SummaryAnswer)
 
 
 async def run(case: Case, asker: Asker) -> Found:
-    answer = await asker.ask(SUMMARY, case.parts, SummaryAnswer, SCHEMA, language=case.writing)
+    answer = await asker.ask(SUMMARY, case.material, SummaryAnswer, SCHEMA, language=case.writing)
     issue, flaws = grounded(answer.issue, case.names)
     actions, more = grounded(answer.actions_taken, case.names)
     resolution, most = grounded(answer.resolution, case.names)

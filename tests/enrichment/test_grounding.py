@@ -3,7 +3,11 @@
 import pytest
 
 from enrichment.answers import Citation
-from enrichment.grounding import Sentence, cited, grounded, occurs
+from enrichment.case import case_of
+from enrichment.grounding import Sentence, cited, grounded
+from enrichment.requests import EnrichRequest
+from enrichment.ticket import Ticket
+from enrichment.triage import TriageRules
 
 NAMES = frozenset({"description", "work_notes-1", "comments-12"})
 
@@ -44,6 +48,7 @@ def test_names_of_entries_are_read_leniently(entries: list[str], known: tuple[st
     ("quote", "found"),
     [("the  SERVER, down", True), ("erver", False), ("", False), ("...", False), ("down again", False)],
 )
-def test_occurs(quote: str, found: bool) -> None:
-    """A quotation is found by its words, whatever stands between them; half a word is none."""
-    assert occurs(quote, "All of the server 'down' today.") is found
+def test_quotations_are_found_by_their_words(quote: str, found: bool) -> None:
+    """Whatever stands between the words is the same; half a word is none, and nothing is no quotation."""
+    ticket = Ticket(description="All of the server 'down' today.")
+    assert case_of(EnrichRequest(ticket=ticket), TriageRules()).says(quote) is found
