@@ -80,6 +80,11 @@ class Process:
 
     async def close(self) -> None: ...
 
+    def shuffled(self, entities: list[Entity]) -> list[Entity]:
+        """Return rows in any order, as Cosmos DB does."""
+        self._dice.shuffle(entities)
+        return entities
+
     async def fate(self) -> None:
         for _ in range(self._dice.randrange(4)):
             await asyncio.sleep(0)
@@ -107,7 +112,8 @@ class MortalTable(Table):
         columns: Sequence[str] | None = None,
     ) -> AsyncIterator[Entity]:
         await self._process.fate()
-        async for entity in self._table.query(partition, first, end, columns):
+        found = [entity async for entity in self._table.query(partition, first, end, columns)]
+        for entity in self._process.shuffled(found):
             yield entity
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:

@@ -1,0 +1,359 @@
+"""Which calls become orphans, when, and what brings them back."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from chargeback.lanes import LANES
+from chargeback.ledger import Ledger
+from chargeback.models import Statement
+from chargeback.orphans import ORPHANS
+from chargeback.prices import Prices
+from chargeback.statements import Statements
+from chargeback.sweep import OrphanSweep
+from gateway.usage import Intent, Meters, Record, UsageEvent, Withdrawal, encode
+from hosting.charges import RollupCharges
+from seams.events import ReceivedEvent, StreamUnavailable
+from seams.tables import Tables, TableUnavailable
+from tests.chargeback.staging import Contended, FailingAt, everybody, rows
+from tests.gateway.memory_tables import MemoryTables
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+AFTER = timedelta(hours=1)
+
+
+class HandClock:
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        raise NotImplementedError
+
+
+class Desk:
+    """A hub of one partition, a collector and a sweep over the same tables, and a clock set by hand."""
+
+    def __init__(self, tables: Tables, prices: Prices, *, detail_rows: bool = True) -> None:
+        self.tables = tables
+        self.prices = prices
+        self.clock = HandClock()
+        self.detail_rows = detail_rows
+        self.hub = "hub"
+        self.log: list[ReceivedEvent] = []
+        self.end: int | None = None
+        self.questions = 0
+
+    async def incarnation(self) -> str:
+        return self.hub
+
+    async def ends(self) -> Mapping[str, int]:
+        self.questions += 1
+        if self.end is None:
+            raise StreamUnavailable("silent")
+        return {"0": self.end}
+
+    async def collect(self, *records: Record) -> None:
+        """Append records to the hub and collect them."""
+        first = len(self.log)
+        self.log += [ReceivedEvent(encode(one), "0", n, self.clock.time) for n, one in enumerate(records, first)]
+        self.end = len(self.log) - 1
+        await self.ledger().collect(self.log[first:])
+
+    def ledger(self, tables: Tables | None = None) -> Ledger:
+        return Ledger(
+            tables or self.tables,
+            self.prices,
+            self.incarnation,
+            detail_rows=self.detail_rows,
+            orphan_after=AFTER,
+            clock=self.clock,
+            uniform=lambda: 0.0,
+        )
+
+    async def sweep(self, tables: Tables | None = None) -> int:
+        sweep = OrphanSweep(tables or self.tables, self.prices, self, self.clock, after=AFTER, uniform=lambda: 0.0)
+        return await sweep.sweep()
+
+    async def statement(self, period: str = "2026-11") -> Statement:
+        return await Statements(self.tables, self.prices, everybody).month("s", period)
+
+    async def requests(self) -> tuple[int, int]:
+        """Return the month's requests, and how many of them are orphans."""
+        statement = await self.statement()
+        return statement.requests, sum(line.orphaned_requests for line in statement.lines)
+
+    def later(self, time: timedelta) -> None:
+        self.clock.time += time
+
+
+@pytest.fixture
+def desk(prices: Prices) -> Desk:
+    return Desk(MemoryTables(), prices)
+
+
+@pytest.fixture
+def bare(prices: Prices) -> Desk:
+    """Without detail rows, which would tell of events that came in another way."""
+    return Desk(MemoryTables(), prices, detail_rows=False)
+
+
+def intent(identity: str, **changes: Any) -> Intent:
+    names: dict[str, Any] = {
+        "time": NOON,
+        "subscription": "s",
+        "operation": "chat/completions",
+        "deployment": "chat",
+        "model": "gpt-4o",
+        "backend": "b",
+        "deployment_type": "global",
+        "prompt_tokens": 1000,
+    }
+    return Intent(id=identity, **names | changes)
+
+
+def event(identity: str, began: datetime = NOON, ended: datetime = NOON, **changes: Any) -> UsageEvent:
+    names: dict[str, Any] = {
+        "subscription": "s",
+        "operation": "chat/completions",
+        "deployment": "chat",
+        "model": "gpt-4o",
+        "backend": "b",
+        "deployment_type": "global",
+        "status": 200,
+        "outcome": "completed",
+        "meters": Meters(prompt_tokens=900, completion_tokens=10),
+        "latency_ms": int((ended - began).total_seconds() * 1000),
+    }
+    return UsageEvent(id=identity, time=ended, **names | changes)
+
+
+async def test_call_without_an_end_is_an_estimated_line(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """After its time it counts as one estimated request with its prompt, priced, on its day; and the log says so."""
+    await desk.collect(intent("a"), intent("b"), event("b"))
+    desk.later(AFTER - timedelta(seconds=1))
+    assert await desk.sweep() == 0
+
+    desk.later(timedelta(seconds=1))
+    with caplog.at_level(logging.WARNING):
+        assert await desk.sweep() == 1
+    assert await desk.sweep() == 0
+
+    (line,) = (await desk.statement()).lines
+    assert (line.day, line.deployment, line.model) == (date(2026, 11, 20), "chat", "gpt-4o")
+    assert (line.requests, line.estimated_requests, line.orphaned_requests) == (2, 1, 1)
+    assert line.prompt_tokens == 1900
+    assert Decimal(line.amount) == Decimal(1900) * Decimal("2.5") / 10**6 + Decimal(10) * 10 / 10**6
+    assert [record.message for record in caplog.records] == [
+        "1 calls ended without a usage event: they are on statements as estimates"
+    ]
+    assert not [entity for entity in await rows(desk.tables, LANES) if entity.row.startswith("open|")]
+
+
+async def test_orphans_count_in_budgets(desk: Desk) -> None:
+    """What budgets begin with after a start is what the statement says."""
+    await desk.collect(intent("a"), event("b"))
+    desk.later(2 * AFTER)
+    await desk.sweep()
+
+    charges = RollupCharges(desk.tables, desk.prices, desk.clock)
+
+    tokens, amount = await charges.used("s", None, date(2026, 11, 1))
+    assert tokens == 1910
+    assert amount == Decimal((await desk.statement()).total)
+    assert await charges.used("s", None, date(2026, 11, 21)) == (0, Decimal(0))
+
+
+async def test_orphan_without_a_price_is_shown_as_unpriced(desk: Desk) -> None:
+    """An estimate of a model that nobody knows adds nothing to the total, and says so."""
+    await desk.collect(intent("a", model="no-such-model"))
+    desk.later(AFTER)
+    await desk.sweep()
+
+    statement = await desk.statement()
+    assert [(one.model, one.requests, one.orphaned_requests) for one in statement.unpriced] == [("no-such-model", 1, 1)]
+
+
+async def test_long_prompt_is_billed_in_its_tier(desk: Desk) -> None:
+    """An estimate beyond the length where a price doubles is priced there."""
+    await desk.collect(intent("short", model="gpt-5.4"), intent("long", model="gpt-5.4", prompt_tokens=300_000))
+    desk.later(AFTER)
+    await desk.sweep()
+
+    tiers = {entity.row: entity.values["context_tier"] for entity in await rows(desk.tables, ORPHANS)}
+    assert tiers == {"short": "", "long": "over-272000"}
+
+
+@pytest.mark.parametrize("detail_rows", [True, False])
+async def test_late_event_takes_the_place_of_its_orphan(prices: Prices, detail_rows: bool) -> None:
+    """An event that comes after the sweep counts, and the estimate does not any more; a repetition changes nothing."""
+    desk = Desk(MemoryTables(), prices, detail_rows=detail_rows)
+    await desk.collect(intent("a"))
+    desk.later(AFTER)
+    await desk.sweep()
+    assert await desk.requests() == (1, 1)
+
+    await desk.collect(event("a", ended=NOON + AFTER))
+    assert await desk.requests() == (1, 0)
+    await desk.collect(event("a", ended=NOON + AFTER))
+    await desk.sweep()
+    assert await desk.requests() == (1, 0)
+
+
+async def test_late_withdrawal_takes_its_orphan_back(bare: Desk) -> None:
+    """A call that no backend answered costs nothing, however late that is told."""
+    await bare.collect(intent("a"))
+    bare.later(AFTER)
+    await bare.sweep()
+
+    await bare.collect(Withdrawal(id="a", time=NOON + timedelta(minutes=4), subscription="s"))
+
+    assert await bare.requests() == (0, 0)
+
+
+async def test_orphan_of_last_month_is_found(bare: Desk) -> None:
+    """A call that began in one month and ended in the next is taken back where it was billed."""
+    bare.clock.time = began = datetime(2026, 10, 31, 23, 59, 59, 999_900, tzinfo=UTC)
+    await bare.collect(intent("a", time=began))
+    bare.later(AFTER)
+    await bare.sweep()
+    assert (await bare.statement("2026-10")).requests == 1
+
+    # Durations are whole milliseconds, so that the beginning looks like the month after.
+    await bare.collect(event("a", began=began, ended=began + timedelta(milliseconds=0.9)))
+
+    assert (await bare.statement("2026-10")).requests == 0
+    assert await bare.requests() == (1, 0)
+
+
+async def test_collector_that_lags_makes_no_orphans(desk: Desk) -> None:
+    """While the hub holds what was not read yet, nobody knows what is missing."""
+    await desk.collect(intent("a"))
+    desk.later(2 * AFTER)
+    desk.end = 1
+    assert await desk.sweep() == 0
+
+    desk.end = 0
+    assert await desk.sweep() == 1
+
+
+async def test_what_was_read_past_is_orphaned_though_more_has_come(desk: Desk) -> None:
+    """Once a later event was read, a busy hub that is never read to its end keeps no orphan back."""
+    await desk.collect(intent("a"), intent("b", time=NOON + timedelta(seconds=1)))
+    desk.later(AFTER)
+    await desk.collect(event("c", ended=desk.clock.time))
+    desk.end = 100
+    desk.later(AFTER)
+
+    assert await desk.sweep() == 1
+
+
+async def test_hub_is_asked_only_where_it_matters(desk: Desk) -> None:
+    """A sweep that finds nothing due asks nobody; one that cannot find out where the hub ends makes no orphans."""
+    await desk.collect(intent("a"))
+    await desk.sweep()
+    assert desk.questions == 0
+
+    desk.later(AFTER)
+    desk.end = None
+    with pytest.raises(StreamUnavailable):
+        await desk.sweep()
+    assert await desk.requests() == (0, 0)
+
+
+async def test_hub_that_is_gone_keeps_nothing_back(bare: Desk) -> None:
+    """Calls of a hub that was made again become orphans, and an event in the new one takes them back."""
+    await bare.collect(intent("a"), intent("b"))
+    bare.later(AFTER)
+    bare.hub, bare.log, bare.end = "made again", [], 100
+
+    assert await bare.sweep() == 2
+    await bare.collect(event("a", ended=NOON + AFTER))
+
+    assert await bare.requests() == (2, 1)
+
+
+async def test_event_in_another_lane_is_found_by_its_row(desk: Desk) -> None:
+    """The end that came through the hub made again keeps its call from becoming an orphan, if detail rows are kept."""
+    await desk.collect(intent("a"))
+    desk.hub, desk.log = "made again", []
+    await desk.collect(event("a"))
+    desk.later(AFTER)
+
+    assert await desk.sweep() == 0
+    assert await desk.requests() == (1, 0)
+
+
+@pytest.mark.parametrize("table", [ORPHANS, LANES])
+async def test_sweep_that_was_killed_is_taken_up(bare: Desk, table: str) -> None:
+    """Whatever a sweep could not write any more, the next one writes: each orphan once."""
+    await bare.collect(intent("a"), intent("b"))
+    bare.later(AFTER)
+    with pytest.raises(TableUnavailable):
+        await bare.sweep(FailingAt(bare.tables, table))
+    assert await bare.requests() == (0, 0)
+
+    assert await bare.sweep() == 2
+    assert await bare.requests() == (2, 2)
+
+
+async def test_call_that_ends_between_two_writes_of_the_sweep_is_taken_back(bare: Desk) -> None:
+    """The collector leaves word for a sweep that has marked a call and has not inserted it yet."""
+    await bare.collect(intent("a"))
+    bare.later(AFTER)
+    with pytest.raises(TableUnavailable):
+        await bare.sweep(FailingAt(bare.tables, ORPHANS))
+
+    await bare.collect(event("a", ended=NOON + AFTER))
+
+    assert await bare.sweep() == 0
+    assert await bare.requests() == (1, 0)
+    assert [entity.values["taken_back"] for entity in await rows(bare.tables, ORPHANS)] == [True]
+
+
+async def test_collector_killed_after_it_left_word_is_repeated(bare: Desk) -> None:
+    """Redelivered, the end of a pending call does the same once more."""
+    await bare.collect(intent("a"))
+    bare.later(AFTER)
+    with pytest.raises(TableUnavailable):
+        await bare.sweep(FailingAt(bare.tables, ORPHANS))
+    end = ReceivedEvent(encode(event("a", ended=NOON + AFTER)), "0", 1, bare.clock.time)
+    with pytest.raises(TableUnavailable):
+        await bare.ledger(FailingAt(bare.tables, LANES)).collect([end])
+    bare.end = 1
+
+    assert await bare.sweep() == 0
+    await bare.ledger().collect([end])
+
+    assert await bare.requests() == (1, 0)
+
+
+async def test_further_attempt_does_not_end_its_call(bare: Desk) -> None:
+    """The event of a broken attempt is billed by itself; the call that it belonged to is still open."""
+    await bare.collect(intent("a"), event("a-1", parent="a"))
+    bare.later(AFTER)
+
+    assert await bare.sweep() == 1
+
+
+async def test_answer_out_of_the_cache_ends_its_call(bare: Desk) -> None:
+    """A call that announced itself and was then answered out of the cache leaves no orphan."""
+    await bare.collect(intent("a"), event("a", attempts=0, outcome="cached", meters=Meters()))
+    bare.later(AFTER)
+
+    assert await bare.sweep() == 0
+
+
+async def test_lane_on_which_rivals_are_always_first_is_left(bare: Desk) -> None:
+    """A sweep gives a busy lane up until the next one, and is no error."""
+    await bare.collect(intent("a"))
+    bare.later(AFTER)
+
+    assert await bare.sweep(Contended(bare.tables, LANES)) == 0
+    assert await bare.sweep() == 1
