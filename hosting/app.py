@@ -23,8 +23,8 @@ from gateway.identity.callers import Caller
 from gateway.routes import INVOCATION_ID, Gateway
 from gateway.subscriptions import management
 from hosting import importable, probes, reference
-from hosting.described_errors import describe_errors
 from hosting.bounded_bodies import bounded
+from hosting.described_errors import describe_errors
 from hosting.error_answers import add_error_handlers
 from hosting.services import Services
 

@@ -7,14 +7,17 @@ What azure-eventhub 5.15 does, by its source, and what is done about it here:
 - `close()` of a client whose handshake never ended returns early ("already closed") and leaves the socket registered
   with the event loop for good; the client that asks for the hub's properties cannot be reached from outside at all.
   So the AMQP clients are noted as they are made, and their sockets are aborted.
+- `close()` of a client whose peer has ended the connection drops it without closing its socket. So the socket is
+  aborted after every close.
 - Nobody reads from a connection between sends. The service ends one that was silent for some minutes, and a firewall
   may drop it without a word: a connection that was idle for long is not trusted.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from azure.eventhub.aio import EventHubProducerClient
@@ -119,9 +122,7 @@ class _NotedTransport:
 
     def abort(self) -> None:
         for client in self._clients:
-            connection = client._connection  # noqa: SLF001 (see the class)
-            writer = connection and connection._transport.writer  # noqa: SLF001 (see the class)
-            if writer:
+            if writer := _writer(client):
                 writer.transport.abort()
         self._clients.clear()
 
@@ -129,4 +130,21 @@ class _NotedTransport:
         # Clients that ended by themselves are let go, so that the list stays short over years.
         self._clients = [known for known in self._clients if known._connection is not None]  # noqa: SLF001 (see the class)
         self._clients.append(client)
+        client.close_async = partial(_close_for_good, client, client.close_async)
         return client
+
+
+async def _close_for_good(client: Any, close: Callable[[], Awaitable[None]]) -> None:
+    writer = _writer(client)
+    try:
+        await close()
+    finally:
+        if writer:
+            writer.transport.abort()
+
+
+def _writer(client: Any) -> asyncio.StreamWriter | None:
+    """Return what an AMQP client writes to, private as it is (see _NotedTransport)."""
+    connection = client._connection  # noqa: SLF001 (as above)
+    writer: asyncio.StreamWriter | None = connection and connection._transport.writer  # noqa: SLF001 (as above)
+    return writer
