@@ -93,43 +93,51 @@ class Gateway:
             await self._serve(call, receive, send)
 
     async def _serve(self, call: Call, receive: Receive, send: Send) -> None:
-        outcome: Outcome | None = None
         self._observer.call_started(call)
         try:
-            async with DepartureWatch(receive if call.upload is None else call.upload.after_body) as watch:
-                outcome = await self._answer(call, send, watch)
-        except CallerLeft:
-            outcome = "client_closed"
-        except GatewayError as error:
-            call.error = error
-            self._observer.refused(error, call)
-            await refuse(send, error, own_headers(call))
+            outcome = await self._outcome(call, receive, send)
         except asyncio.CancelledError:
             self._meter.settle_later(call, "client_closed")
             self._log_prompt(call, "client_closed")
             raise
+        finally:
+            self._let_go(call)
+        await self._meter.settle(call, outcome)
+        self._log_prompt(call, outcome)
+        await self._affinity.save(call)
+        if call.caching is not None:
+            await self._cache.save(call, self)
+
+    async def _outcome(self, call: Call, receive: Receive, send: Send) -> Outcome | None:
+        """Answer a call, with an error where it must be, and return how it ended; None: no backend gave an answer."""
+        try:
+            async with DepartureWatch(receive if call.upload is None else call.upload.after_body) as watch:
+                return await self._answer(call, send, watch)
+        except CallerLeft:
+            return "client_closed"
+        except GatewayError as error:
+            call.error = error
+            self._observer.refused(error, call)
+            await refuse(send, error, own_headers(call))
+            return None
         except Exception:
             logger.exception("%s failed", call.id)
-            outcome = "upstream_error" if call.attempt else None
             call.error = GatewayError(f"The gateway failed. Request id: {call.id}.")
             self._observer.refused(call.error, call)
             # Where the answer has begun, its server refuses a second start, and the caller sees it cut.
             with contextlib.suppress(RuntimeError):
                 await refuse(send, call.error, own_headers(call))
-        finally:
-            self._dispatcher.done(call)
-            if call.caching is not None:
-                self._cache.done(call.caching)
-            if call.claim is not None:
-                call.claim.release()
-            if call.upload is not None:
-                call.upload.close()
-        await self._meter.settle(call, outcome)
-        if call.subscription.log_prompts:
-            self._log_prompt(call, outcome)
-        await self._affinity.save(call)
+            return "upstream_error" if call.attempt else None
+
+    def _let_go(self, call: Call) -> None:
+        """Give back what a call holds while it is answered."""
+        self._dispatcher.done(call)
         if call.caching is not None:
-            await self._cache.save(call, self)
+            self._cache.done(call.caching)
+        if call.claim is not None:
+            call.claim.release()
+        if call.upload is not None:
+            call.upload.close()
 
     async def _answer(self, call: Call, send: Send, watch: DepartureWatch) -> Outcome:
         if call.caching is not None and (kept := await self._cache.find(call, self)):
@@ -146,7 +154,7 @@ class Gateway:
         return outcome
 
     def _log_prompt(self, call: Call, outcome: Outcome | None) -> None:
-        if self._prompt_log is not None and call.subscription.log_prompts:
+        if call.subscription.log_prompts and self._prompt_log is not None:
             self._prompt_log.note(call, outcome)
 
     async def _from_backend(self, call: Call, send: Send, watch: DepartureWatch) -> Outcome:

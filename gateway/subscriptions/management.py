@@ -133,6 +133,9 @@ class _MergePatch:
 type CallerOf = Callable[..., Awaitable[Caller]]
 """A FastAPI dependency that returns who is calling, or raises Unauthenticated."""
 
+type ActorOf = Callable[..., Awaitable[str]]
+"""The same for an operator, as the audit log names it; raises Forbidden."""
+
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"description": "The body is not JSON."},
     401: {"description": "No key, or one that is nobody's."},
@@ -165,11 +168,13 @@ def router(register: SubscriptionRegister, caller_of: CallerOf) -> APIRouter:
         prefix="/manage/subscriptions", tags=["subscriptions"], route_class=BoundedRoute, responses=_REFUSALS
     )
     _add_reading(routes, register, actor_of)
-    _add_changing(routes, register, actor_of)
+    _add_creation(routes, register, actor_of)
+    _add_change(routes, register, actor_of)
+    _add_ends(routes, register, actor_of)
     return routes
 
 
-def _add_reading(routes: APIRouter, register: SubscriptionRegister, actor_of: Callable[..., Awaitable[str]]) -> None:
+def _add_reading(routes: APIRouter, register: SubscriptionRegister, actor_of: ActorOf) -> None:
     @routes.get(
         "", operation_id="list-subscriptions", summary="List subscriptions by name", dependencies=[Depends(actor_of)]
     )
@@ -195,7 +200,7 @@ def _add_reading(routes: APIRouter, register: SubscriptionRegister, actor_of: Ca
         return SubscriptionView.of(shown)
 
 
-def _add_changing(routes: APIRouter, register: SubscriptionRegister, actor_of: Callable[..., Awaitable[str]]) -> None:
+def _add_creation(routes: APIRouter, register: SubscriptionRegister, actor_of: ActorOf) -> None:
     type Actor = Annotated[str, Depends(actor_of)]
 
     @routes.post(
@@ -212,6 +217,10 @@ def _add_changing(routes: APIRouter, register: SubscriptionRegister, actor_of: C
         response.headers["etag"] = version_of(keyed.stored)
         response.headers["cache-control"] = NEVER_KEPT
         return CreatedSubscription.made(keyed)
+
+
+def _add_change(routes: APIRouter, register: SubscriptionRegister, actor_of: ActorOf) -> None:
+    type Actor = Annotated[str, Depends(actor_of)]
 
     @routes.patch(
         "/{name}",
@@ -230,6 +239,10 @@ def _add_changing(routes: APIRouter, register: SubscriptionRegister, actor_of: C
         changed = await register.change(name, patch, if_match, actor)
         response.headers["etag"] = version_of(changed)
         return SubscriptionView.of(changed)
+
+
+def _add_ends(routes: APIRouter, register: SubscriptionRegister, actor_of: ActorOf) -> None:
+    type Actor = Annotated[str, Depends(actor_of)]
 
     @routes.post(
         "/{name}/keys/{slot}",

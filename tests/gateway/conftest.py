@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -108,6 +108,10 @@ class RunningGateway:
                 await asyncio.sleep(0.005)
         return self.events
 
+    async def close(self) -> None:
+        for client in self.clients.values():
+            await client.close()
+
     def azure(self, key: str = KEY, api_version: str = "2024-10-21") -> AsyncOpenAI:
         name = f"azure {key} {api_version}"
         if name not in self.clients:
@@ -182,13 +186,14 @@ async def run_gateway(
     pool = Pool(number, BreakerRules(), timeouts.first_byte, observer)
     cooldowns = SharedCooldowns(tables or NoTables(), pool, clock)
     await cooldowns.read()
+    rules = DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30, wait=2)
     dispatcher = Dispatcher(
         pool,
         upstream,
         cooldowns,
         tokens=NoTokens(),
         clock=clock,
-        rules=DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30, wait=2),
+        rules=rules,
         random=lambda: 0.5,
         announce=meter.announce,
         observer=observer,
@@ -209,20 +214,13 @@ async def run_gateway(
         prompt_log=prompt_log,
         observer=observer,
     )
-    try:
-        async with served(gateway) as url:
-            running = RunningGateway(url, stream, simulators)
-            try:
-                yield running
-            finally:
-                for client in running.clients.values():
-                    await client.close()
-    finally:
-        await cache.close()
-        await meter.close()
-        await limiter.close()
-        await cooldowns.close()
-        await upstream.close()
+    async with AsyncExitStack() as closing:
+        for part in (upstream, cooldowns, limiter, meter, cache):
+            closing.push_async_callback(part.close)
+        url = await closing.enter_async_context(served(gateway))
+        running = RunningGateway(url, stream, simulators)
+        closing.push_async_callback(running.close)
+        yield running
 
 
 class NoTables:
