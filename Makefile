@@ -4,6 +4,7 @@ SHELL := /bin/sh
 PORT ?= 7071
 STATE ?= .local
 EVENTS ?= files
+KILLS ?= 200
 
 # python3.13 by name first; else whatever python3 is, which `setup` refuses when it is not 3.13.
 PYTHON ?= $(shell command -v python3.13 || command -v python3)
@@ -56,6 +57,10 @@ evaluate: setup  ## Score suggestions for labelled incidents; with the demo's ba
 
 bench: setup     ## Measure against a direct and an nginx baseline; prints ratios
 	@$(BIN)/python -m bench
+
+soak: setup     ## The ledger under fire for longer: 200 kills of collectors and hub (KILLS=200, some minutes)
+	@tests/install_azurite
+	@$(BIN)/python -m tests.proofs.fire --kills $(KILLS)
 
 requirements: setup  ## Pin pyproject.toml's dependencies anew, with hashes
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.13 --generate-hashes --no-header --no-annotate -q -o requirements.txt

@@ -23,6 +23,9 @@ from seams.events import StreamUnavailable
 _DEFAULT_GROUP: Final = "$Default"
 _ASK_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 1.0
+_AGAIN_SECONDS: Final = 1.0
+"""After which the SDK, without a word, asks again for partitions that it could not; by default it waits for 30."""
+
 _PREFETCHED_BATCHES: Final = 3
 """host.json's `prefetchCount` is three times its `maxEventBatchSize`."""
 
@@ -86,7 +89,11 @@ class HubSource:
 
     def _client(self, group: str) -> EventHubConsumerClient:
         return EventHubConsumerClient.from_connection_string(
-            self._connection_string, consumer_group=group, eventhub_name=self._hub, retry_total=0
+            self._connection_string,
+            consumer_group=group,
+            eventhub_name=self._hub,
+            retry_total=0,
+            load_balancing_interval=_AGAIN_SECONDS,
         )
 
 

@@ -1,0 +1,268 @@
+"""The fire: producers, a hub and rival collectors on Azurite, killed by SIGKILL at random until it is over.
+
+Producers publish for as long as kills go on, so that none falls into silence. Then what is left is collected, every
+event is delivered once more from the first on, and the books are read.
+"""
+
+import asyncio
+import contextlib
+import multiprocessing
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from hosting.events import EventHubStream
+from hosting.tables import AzureTables
+from local.checkpoints import Checkpoints
+from local.child import Child
+from local.eventhubs.server import connection_string
+from seams.clock import SystemClock
+from seams.events import StreamUnavailable
+from tests.chargeback.staging import Renamed
+from tests.proofs.fire.books import Books, read_books
+from tests.proofs.fire.collector import HUB, Rival, run
+from tests.proofs.fire.plan import Batch, Plan, Totals
+
+PARTITIONS = 4
+RIVALS = 3
+PRODUCERS = 4
+SERVERS_SHARE = 0.2
+FAULTS = '{"drop_acks": 0.04, "busy": 0.02}'
+SETTLED_SECONDS = 120.0
+PRELOADED = ["chargeback.ledger", "genai_prices.data", "hosting.events", "hosting.tables", "local.hub_source"]
+
+type OnKill = Callable[[int, str], None]
+"""Called after each kill with its number, from 1, and the victim."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """`azurite` is a connection string, `prefix` names the tables of this run, `pace` is seconds between batches."""
+
+    azurite: str
+    prefix: str
+    folder: Path
+    kills: int
+    seed: int
+    pace: float = 0.02
+    forgetful: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was asked of the ledger and what it did. `stored` counts the records in the hub, duplicates included."""
+
+    expected: Totals
+    events: int
+    stored: int
+    duplicates: int
+    republished: int
+    kills: Counter[str]
+    seconds: float
+    books: Books
+
+    def report(self) -> str:
+        kills = ", ".join(f"{count} of {victim}" for victim, count in sorted(self.kills.items()))
+        return (
+            f"{self.kills.total()} SIGKILLs in {self.seconds:.0f} s ({kills}); {self.events:,} distinct events, "
+            f"{self.stored:,} records in the hub with {self.duplicates:,} duplicates by producers and "
+            f"{self.republished} publishes that began anew; {tokens(self.expected):,} tokens expected, "
+            f"{tokens(self.books.totals):,} in the rollups"
+        )
+
+    def faults(self) -> list[str]:
+        """Return what is not as it was promised, in words.
+
+        Each event counts once per subscription and meter; the journal misses nothing that the hub holds, and every
+        call that announced itself has ended.
+        """
+        totals, expected = self.books.totals, self.expected
+        found = [
+            f"{subscription}: {meter} {totals[subscription, meter]}, not {expected[subscription, meter]}"
+            for subscription, meter in sorted(expected.keys() | totals.keys())
+            if totals[subscription, meter] != expected[subscription, meter]
+        ]
+        promised = {
+            "detail rows": (self.books.details, self.events),
+            "records in the journal": (self.books.records, self.stored),
+            "gaps in the journal": (self.books.missing, 0),
+            "rows of open calls": (self.books.open_calls, 0),
+        }
+        return found + [f"{name}: {was}, not {due}" for name, (was, due) in promised.items() if was != due]
+
+
+def tokens(totals: Totals) -> int:
+    return sum(count for (_, meter), count in totals.items() if meter != "events")
+
+
+class Fire:
+    """One run."""
+
+    def __init__(self, conditions: Conditions, on_kill: OnKill) -> None:
+        self._conditions = conditions
+        self._on_kill = on_kill
+        self._dice = random.Random(conditions.seed)
+        self._plan = Plan(random.Random(conditions.seed + 1), datetime.now(UTC))
+        self._kills: Counter[str] = Counter()
+        self._republished = 0
+        self._burning = True
+        self._fork = multiprocessing.get_context("forkserver")
+        self._fork.set_forkserver_preload(PRELOADED)
+        self._rivals: list[ForkServerProcess] = []
+        self._hub: Child | None = None
+        self._port = 0
+
+    async def burn(self) -> Outcome:
+        began = time.monotonic()
+        tables = AzureTables.by_connection_string(self._conditions.azurite)
+        stream: EventHubStream | None = None
+        try:
+            await self._start_hub()
+            stream = self._stream()
+            self._rivals = [self._start_rival(number) for number in range(RIVALS)]
+            producing = [asyncio.create_task(self._produce(stream)) for _ in range(PRODUCERS)]
+            await self._kill_at_random()
+            self._burning = False
+            await asyncio.gather(*producing)
+            ends = await stream.ends()
+            await self._collected([f"rival-{number}" for number in range(RIVALS)], ends)
+            await self._redeliver(ends)
+            books = await read_books(Renamed(tables, self._conditions.prefix))
+        finally:
+            await self._put_out()
+            if stream is not None:
+                await stream.close()
+            await tables.close()
+        return Outcome(
+            self._plan.expected,
+            self._plan.events,
+            sum(last + 1 for last in ends.values()),
+            self._plan.duplicates,
+            self._republished,
+            self._kills,
+            time.monotonic() - began,
+            books,
+        )
+
+    async def _produce(self, stream: EventHubStream) -> None:
+        while self._burning:
+            batch = self._plan.batch()
+            await self._publish(stream, batch)
+            if self._plan.repeated(batch):
+                await self._publish(stream, batch)
+            await asyncio.sleep(self._conditions.pace * PRODUCERS)
+
+    async def _publish(self, stream: EventHubStream, batch: Batch) -> None:
+        while True:
+            with contextlib.suppress(StreamUnavailable):
+                return await stream.publish(batch.bodies, batch.key)
+            self._republished += 1
+
+    async def _kill_at_random(self) -> None:
+        for number in range(1, self._conditions.kills + 1):
+            await asyncio.sleep(self._dice.uniform(0.2, 1.6))
+            if self._dice.random() < SERVERS_SHARE:
+                victim = "the hub"
+                await self._kill_hub()
+            else:
+                victim = "a collector"
+                await self._kill_rival(self._dice.randrange(RIVALS))
+            self._kills[victim] += 1
+            self._on_kill(number, victim)
+
+    async def _kill_hub(self) -> None:
+        assert self._hub is not None
+        self._hub.process.kill()
+        await self._hub.process.wait()
+        await self._start_hub()
+
+    async def _kill_rival(self, number: int) -> None:
+        self._rivals[number].kill()
+        await asyncio.to_thread(self._rivals[number].join)
+        self._rivals[number].close()
+        self._rivals[number] = self._start_rival(number)
+
+    async def _start_hub(self) -> None:
+        folder = self._conditions.folder / "hub"
+        options = ("--folder", str(folder), "--port", str(self._port), "--hub", f"{HUB}:{PARTITIONS}")
+        self._hub = await Child.start("local.eventhubs", *options, "--seed", str(self._dice.randrange(2**31)))
+        self._port = int(self._hub.ready["port"])
+        await _set_faults(self._port)
+
+    def _start_rival(self, number: int) -> ForkServerProcess:
+        return self._start(
+            Rival(
+                f"rival-{number}",
+                connection_string(self._port),
+                self._conditions.azurite,
+                self._conditions.prefix,
+                self._conditions.folder / "checkpoints",
+                self._dice.randrange(2**31),
+                self._conditions.forgetful,
+            )
+        )
+
+    def _start(self, rival: Rival) -> ForkServerProcess:
+        process = self._fork.Process(target=run, args=(rival,), daemon=True)
+        process.start()
+        return process
+
+    async def _redeliver(self, ends: Mapping[str, int]) -> None:
+        """Let one more collector take every event from the first on."""
+        await self._kill_rivals()
+        last = Rival(
+            "again",
+            connection_string(self._port),
+            self._conditions.azurite,
+            self._conditions.prefix,
+            self._conditions.folder / "checkpoints",
+            seed=0,
+            forgetful=self._conditions.forgetful,
+        )
+        self._rivals = [self._start(last)]
+        await self._collected([last.name], ends)
+
+    async def _collected(self, groups: list[str], ends: Mapping[str, int]) -> None:
+        """Wait until every group is done with every event."""
+        checkpoints = Checkpoints(self._conditions.folder / "checkpoints")
+        async with asyncio.timeout(SETTLED_SECONDS):
+            while any(
+                checkpoints.read(group, partition) < last for group in groups for partition, last in ends.items()
+            ):
+                await asyncio.sleep(0.1)
+
+    def _stream(self) -> EventHubStream:
+        return EventHubStream.by_connection_string(
+            connection_string(self._port), HUB, timeout_seconds=10, clock=SystemClock()
+        )
+
+    async def _kill_rivals(self) -> None:
+        for process in self._rivals:
+            process.kill()
+            await asyncio.to_thread(process.join)
+            process.close()
+        self._rivals = []
+
+    async def _put_out(self) -> None:
+        await self._kill_rivals()
+        if self._hub is not None:
+            await self._hub.end()
+
+
+async def burn(conditions: Conditions, on_kill: OnKill = lambda _, __: None) -> Outcome:
+    """Run one fire to its end."""
+    return await Fire(conditions, on_kill).burn()
+
+
+async def _set_faults(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"PUT /faults HTTP/1.1\r\nContent-Length: {len(FAULTS)}\r\n\r\n{FAULTS}".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 200"), answer
