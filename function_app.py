@@ -66,3 +66,9 @@ async def run_jobs(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP
 @app.timer_trigger(arg_name="timer", schedule=settings.sweep_jobs_schedule)
 async def sweep_jobs(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the worker hands it over by this name
     await services.jobs.sweep.run()
+
+
+# From 01:00 UTC, and in each hour after it: what could not be closed or deleted then is taken up again.
+@app.timer_trigger(arg_name="timer", schedule="0 0 1-23 * * *")
+async def close_day(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the worker hands it over by this name
+    await services.books.close_of_day.run()

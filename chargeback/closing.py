@@ -200,5 +200,8 @@ def _days_of(lanes: Mapping[Lane, LaneBooks], first: date, end: date) -> list[da
     """Return the days first <= day < end, from the first one that any lane knows of."""
     known = [each.day for books in lanes.values() for each in books.days]
     known += [day for books in lanes.values() for each in books.days for day in each.event_days]
+    # A lane that has earlier numbers than those that were read of it was there from the first day on.
+    if any((books.days[0].begins if books.days else books.head.last_seq + 1) for books in lanes.values()):
+        known.append(first)
     begin = max(first, min(known, default=end))
     return [begin + timedelta(days=n) for n in range((end - begin).days)]

@@ -14,6 +14,7 @@ import msgspec
 
 from chargeback import deadletters
 from chargeback.deadletters import DeadLetter, EventImpossible, Requeue
+from chargeback.details import RETENTION
 from chargeback.errors import (
     AlreadyRequeued,
     DeadLetterNotFound,
@@ -46,12 +47,16 @@ class Page:
 
 
 class DeadLetters:
-    """The dead letters in `tables`; `stream` is the hub that usage events go to."""
+    """The dead letters in `tables`; `stream` is the hub that usage events go to.
 
-    def __init__(self, tables: Tables, stream: EventStream, clock: Clock) -> None:
+    `retention` is how old an event may be, see `chargeback.deadletters.parse`.
+    """
+
+    def __init__(self, tables: Tables, stream: EventStream, clock: Clock, retention: timedelta = RETENTION) -> None:
         self._tables = tables
         self._stream = stream
         self._clock = clock
+        self._retention = retention
 
     async def page(self, limit: int, after: str = "", *, waiting: bool = False) -> Page:
         """Return dead letters, the latest first, that come after the one of this id; `waiting`: never requeued.
@@ -97,7 +102,8 @@ class DeadLetters:
         """Return what to publish, and its partition key."""
         now = self._clock.now()
         try:
-            event = deadletters.parse(ReceivedEvent(body, letter.lane.partition, letter.sequence_number, now))
+            received = ReceivedEvent(body, letter.lane.partition, letter.sequence_number, now)
+            event = deadletters.parse(received, self._retention)
         except EventImpossible as error:
             if force:
                 return body, letter.id

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from chargeback import deadletter_routes
+from chargeback import deadletter_routes, proof_routes
 from chargeback import routes as chargeback
 from enrichment import routes as enrichment
 from enrichment.caller import TicketCaller
@@ -128,6 +128,7 @@ def create_app(services: Services) -> TollgateApp:
     app.include_router(management.router(services.register, caller_of))
     app.include_router(chargeback.router(services.books.statements, caller_of))
     app.include_router(deadletter_routes.router(services.books.dead_letters, caller_of))
+    app.include_router(proof_routes.router(services.books.closing, caller_of))
     app.include_router(enrichment.router(ticket_caller, services.enricher, services.jobs.answering))
     app.include_router(job_routes.router(subscription_of, services.jobs.desk))
     reference.mount(app)

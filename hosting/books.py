@@ -4,9 +4,12 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
+from chargeback.close_of_day import CloseOfDay
+from chargeback.closing import Closing
 from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.requeueing import DeadLetters
+from chargeback.retention import Retention
 from chargeback.statements import Statements
 from chargeback.sweep import OrphanSweep
 from gateway.errors import SubscriptionNotFound
@@ -23,6 +26,8 @@ class Books:
     orphan_sweep: OrphanSweep
     statements: Statements
     dead_letters: DeadLetters
+    closing: Closing
+    close_of_day: CloseOfDay
 
 
 def build_books(
@@ -36,6 +41,9 @@ def build_books(
 ) -> Books:
     """Return the parts; `stream` is the hub of usage events. Nothing is connected to."""
     orphan_after = timedelta(seconds=settings.orphan_after_seconds)
+
+    retention = timedelta(days=settings.retention_days)
+    closing = Closing(tables, stream, clock, days=settings.retention_days, detail_rows=settings.detail_rows)
 
     async def known(subscription: str) -> bool:
         try:
@@ -51,9 +59,12 @@ def build_books(
             stream.incarnation,
             detail_rows=settings.detail_rows,
             orphan_after=orphan_after,
+            retention=retention,
             clock=clock,
         ),
         orphan_sweep=OrphanSweep(tables, prices, stream, clock, after=orphan_after, uniform=random.random),
         statements=Statements(tables, prices, known),
-        dead_letters=DeadLetters(tables, stream, clock),
+        dead_letters=DeadLetters(tables, stream, clock, retention),
+        closing=closing,
+        close_of_day=CloseOfDay(closing, Retention(tables, clock, settings.retention_days)),
     )

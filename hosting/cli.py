@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 refused, 2 not called correctly, 3 no answer or one that s
 
 import typer
 
-from hosting import deadletter_commands, enrich_command, subscription_commands
+from hosting import deadletter_commands, enrich_command, proof_commands, subscription_commands
 
 HELP = """Operate a running Tollgate.
 
@@ -26,6 +26,7 @@ def build() -> typer.Typer:
     tollgate.add_typer(subscription_commands.build(), name="subscriptions")
     tollgate.command("enrich", help=enrich_command.HELP, epilog=enrich_command.EXAMPLES)(enrich_command.enrich)
     tollgate.add_typer(deadletter_commands.build(), name="deadletters")
+    tollgate.add_typer(proof_commands.build(), name="proofs")
     return tollgate
 
 

@@ -126,6 +126,9 @@ class Settings(BaseSettings):
         default=3600.0, description="Then a call without its usage event is billed as an estimate."
     )
     detail_rows: bool = Field(default=True, description="Keep one row per usage event as the audit trail.")
+    retention_days: Annotated[int, Field(ge=3, le=3650)] = Field(
+        default=90, description="How long detail rows are kept after their day; sums and proofs stay."
+    )
 
     seams: str = Field(
         default="",

@@ -16,7 +16,7 @@ def test_the_worker_serves_it(name: str, tmp_path: Path) -> None:
     """The functions are indexed as Azure needs them, and the app answers through the worker."""
     with start_host(name, tmp_path, ROOT, STATE=str(tmp_path), **SETTINGS) as host:
         functions = host.ready["functions"]
-        timers = {"republish_outbox", "sweep_jobs", "sweep_orphans"}
+        timers = {"close_day", "republish_outbox", "sweep_jobs", "sweep_orphans"}
         assert set(functions) == {"http_app", "collect_usage", "run_jobs"} | timers
         http, *_ = functions["http_app"]["bindings"]
         assert (http["type"], http["route"], http["authLevel"]) == ("httpTrigger", "{*path}", "ANONYMOUS")
@@ -29,6 +29,8 @@ def test_the_worker_serves_it(name: str, tmp_path: Path) -> None:
         assert (jobs["type"], jobs["eventHubName"], jobs["cardinality"]) == ("eventHubTrigger", "jobs", "MANY")
         (timer,) = functions["republish_outbox"]["bindings"]
         assert (timer["type"], timer["schedule"]) == ("timerTrigger", "*/30 * * * * *")
+        (timer,) = functions["close_day"]["bindings"]
+        assert (timer["type"], timer["schedule"]) == ("timerTrigger", "0 0 1-23 * * *")
         (timer,) = functions["sweep_orphans"]["bindings"]
         assert (timer["type"], timer["schedule"]) == ("timerTrigger", "0 * * * * *")
         assert "/openai/deployments/{deployment}/chat/completions" in host.get("/openapi.json")["paths"]
