@@ -61,13 +61,18 @@ def write(
     file = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
     body = {
         "time": now.isoformat(),
-        "machine": {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
+        "machine": machine(),
         "medians": {each.name: [asdict(row) for row in rows(samples, each.name)] for each in scenarios},
         "memory_megabytes": dict(memory),
         "samples": msgspec.to_builtins(list(samples)),
     }
     file.write_text(json.dumps(body, indent=1) + "\n")
     return file
+
+
+def machine() -> dict[str, object]:
+    """Return what a reader must know of the machine to compare figures."""
+    return {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
 
 
 def _cells(row: Row, scenario: Scenario) -> list[str]:

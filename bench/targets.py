@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -82,23 +82,33 @@ def nginx(program: str, ports: list[int], folder: Path, core: int | None) -> Ite
 
 
 @contextlib.contextmanager
-def tollgate(ports: list[int], folder: Path, core: int | None) -> Iterator[Target]:
-    """Run the product with a subscription of its own and both ports of the look-alike as one pool."""
+def tollgate(
+    ports: list[int],
+    folder: Path,
+    core: int | None,
+    models: Sequence[str] = ("gpt-4o",),
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Target]:
+    """Run the product with a subscription of its own and both ports of the look-alike as one pool.
+
+    `models` are its deployments, each by its model's name; `settings` are further app settings.
+    """
     key, log = secrets.token_hex(16), folder / "tollgate.log"
     env = {
         "PORT": str(free_port()),
         "STATE": str(folder / "state"),
-        "GATEWAY_CATALOG": json.dumps(catalog(ports, key)),
+        "GATEWAY_CATALOG": json.dumps(catalog(ports, key, models)),
         "BENCH_BACKEND_KEY": "the look-alike asks for none",
         "LOG_LEVEL": "WARNING",
+        **(settings or {}),
     }
     with running([sys.executable, "-m", "local"], core=core, env=env, log=log) as measured:
         url = wait_for_line(measured, log, READY).removeprefix(READY).strip()
         yield Target("tollgate", int(url.rpartition(":")[2]), measured, {"api-key": key})
 
 
-def catalog(ports: list[int], key: str) -> dict[str, object]:
-    """Return a catalog with a backend per port and one subscription that has this key and no limits."""
+def catalog(ports: list[int], key: str, models: Sequence[str]) -> dict[str, object]:
+    """Return a catalog with a backend per port, a deployment per model and one subscription that has no limits."""
     backends = {
         f"look-alike-{number}": {
             "endpoint": f"http://127.0.0.1:{port}",
@@ -110,6 +120,6 @@ def catalog(ports: list[int], key: str) -> dict[str, object]:
     digest = hashlib.sha256(key.encode()).hexdigest()
     return {
         "backends": backends,
-        "deployments": {"gpt-4o": {"model": "gpt-4o", "pool": [{"backend": name} for name in backends]}},
-        "subscriptions": {"bench": {"key_hashes": [f"sha256:{digest}"], "deployments": ["gpt-4o"]}},
+        "deployments": {name: {"model": name, "pool": [{"backend": each} for each in backends]} for name in models},
+        "subscriptions": {"bench": {"key_hashes": [f"sha256:{digest}"], "deployments": list(models)}},
     }

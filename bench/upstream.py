@@ -85,16 +85,19 @@ class LookAlike(asyncio.Protocol):
         length = CONTENT_LENGTH.search(head)
         if end and len(body) >= (int(length[1]) if length else 0):
             self._received = b""
-            self._answer(body)
+            self.answer(head, body)
 
-    def _answer(self, body: bytes) -> None:
+    def answer(self, _head: bytes, body: bytes) -> None:
         if not STREAMED.search(body):
-            if self._transport is not None:
-                self._transport.write(JSON_ANSWER)
+            self.write(JSON_ANSWER)
         elif PACED_MARK.encode() in body:
             self._write_paced(iter(PACED_ANSWER))
         else:
             self._write_on(iter(STREAM_ANSWER))
+
+    def write(self, answer: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(answer)
 
     def _write_on(self, chunks: Iterator[bytes]) -> None:
         """Write a chunk per turn of the loop, so that each is a packet of its own and streams take turns."""

@@ -111,7 +111,7 @@ def test_answers_of_the_look_alike() -> None:
 
 def test_catalog_is_valid() -> None:
     """The product accepts the catalog that the harness starts it with."""
-    loaded = load_catalog(json.dumps(catalog([8001, 8002], "key")), lambda _: "the look-alike's key")
+    loaded = load_catalog(json.dumps(catalog([8001, 8002], "key", ["gpt-4o"])), lambda _: "the look-alike's key")
     assert set(loaded.backends) == {"look-alike-1", "look-alike-2"}
 
 
