@@ -41,7 +41,6 @@ def build_books(
 ) -> Books:
     """Return the parts; `stream` is the hub of usage events. Nothing is connected to."""
     orphan_after = timedelta(seconds=settings.orphan_after_seconds)
-
     retention = timedelta(days=settings.retention_days)
     closing = Closing(tables, stream, clock, days=settings.retention_days, detail_rows=settings.detail_rows)
 
