@@ -4,18 +4,21 @@ import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import batched
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
+from msgspec.inspect import StrType, StructType, type_info
 
 from chargeback.columns import as_bytes, as_datetime, as_int
 from chargeback.details import RETENTION
 from chargeback.lanes import Lane
 from chargeback.rollups import day_of
-from gateway.usage import Record, UsageEvent, decode
+from gateway.usage import Intent, Record, UsageEvent, Withdrawal, decode
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Value
 
@@ -85,8 +88,7 @@ def parse(received: ReceivedEvent, retention: timedelta = RETENTION) -> Record:
         day = day_of(record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise EventImpossible(f"{type(error).__name__}: {error}") from error
-    names = [value for value in msgspec.structs.astuple(record) if isinstance(value, str)]
-    if _CONTROL.search("".join(names)):
+    if _CONTROL.search("".join(_TEXTS[type(record)](record))):
         raise EventImpossible("a name holds control characters")
     if not _EARLIEST <= day <= (received.enqueued_at + _CLOCK_SKEW).date():
         raise EventImpossible("its time lies before this service, or more than a day after it was received")
@@ -95,6 +97,16 @@ def parse(received: ReceivedEvent, retention: timedelta = RETENTION) -> Record:
     if isinstance(record, UsageEvent) and record.labels:
         _check_labels(record.labels)
     return record if record.subscription.strip() else msgspec.structs.replace(record, subscription=UNATTRIBUTED)
+
+
+def _texts_of(kind: type[msgspec.Struct]) -> Callable[[Record], tuple[str, ...]]:
+    """Return what reads the names of a record that may hold anything."""
+    info = type_info(kind)
+    assert isinstance(info, StructType)  # noqa: S101 - of a struct it always is
+    return attrgetter(*[field.name for field in info.fields if isinstance(field.type, StrType)])
+
+
+_TEXTS: Final = {kind: _texts_of(kind) for kind in (UsageEvent, Intent, Withdrawal)}
 
 
 def _check_labels(labels: dict[str, str]) -> None:

@@ -163,17 +163,21 @@ class _Content:
 
 def _sorted_out(batch: Iterable[ReceivedEvent], incarnation: str, retention: timedelta) -> _Content:
     content = _Content()
+    arrivals: dict[str, tuple[str, list[Arrival]]] = {}
     for received in sorted(batch, key=attrgetter("sequence_number")):
-        lane = Lane(incarnation, received.partition)
-        number = received.sequence_number
+        number, partition = received.sequence_number, received.partition
+        if partition not in arrivals:
+            lane = Lane(incarnation, partition)
+            arrivals[partition] = lane.name, content.lanes.setdefault(lane, [])
+        name, came = arrivals[partition]
         try:
             record = deadletters.parse(received, retention)
         except EventImpossible as error:
             record = None
             content.dead.append(deadletters.to_entity(received, incarnation, str(error)))
         if isinstance(record, UsageEvent):
-            content.counted.append(Counted(record, lane.name, number))
-        content.lanes.setdefault(lane, []).append(Arrival(number, received.enqueued_at, record))
+            content.counted.append(Counted(record, name, number))
+        came.append(Arrival(number, received.enqueued_at, record))
     return content
 
 
