@@ -19,10 +19,11 @@ class NotReady(Exception):
 
 
 class Child:
-    """A started child; `ready` is the line of JSON that it printed when it was."""
+    """A started child; `command` began it, `ready` is the line of JSON that it printed when it was."""
 
-    def __init__(self, process: Process, ready: dict[str, Any]) -> None:
+    def __init__(self, process: Process, command: tuple[str, ...], ready: dict[str, Any]) -> None:
         self.process: Final = process
+        self.command: Final = command
         self.ready: Final = ready
 
     @classmethod
@@ -31,15 +32,16 @@ class Child:
 
         It ends when its standard input closes; a session of its own keeps a terminal's Ctrl-C from it.
         """
+        command = (sys.executable, "-m", module, *arguments, "--until-stdin-closes")
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", module, *arguments, "--until-stdin-closes"),
+            *command,
             stdin=PIPE,
             stdout=PIPE,
             cwd=ROOT,
             start_new_session=True,
         )
         try:
-            return cls(process, await _ready_line(process, module))
+            return cls(process, command, await _ready_line(process, module))
         except BaseException:
             await _end(process)
             raise

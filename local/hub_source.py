@@ -15,12 +15,13 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.amqp import AmqpMessageBodyType
 
+from hosting.events import EventHubStream
 from local.checkpoints import Checkpoints
 from local.event_log import StoredEvent
 from local.event_source import Take
+from seams.clock import SystemClock
 from seams.events import StreamUnavailable
 
-_DEFAULT_GROUP: Final = "$Default"
 _ASK_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 1.0
@@ -40,11 +41,13 @@ class HubSource:
 
     async def partitions(self) -> Sequence[str]:
         """See EventSource."""
+        stream = EventHubStream.by_connection_string(
+            self._connection_string, self._hub, timeout_seconds=_ASK_SECONDS, clock=SystemClock()
+        )
         try:
-            async with asyncio.timeout(_ASK_SECONDS), self._client(_DEFAULT_GROUP) as client:
-                return await client.get_partition_ids()
-        except Exception as error:
-            raise StreamUnavailable(f"event hub {self._hub}: {error}") from error
+            return sorted(await stream.ends(), key=int)
+        finally:
+            await stream.close()
 
     async def follow(self, partition: str, group: str, max_batch: int, take: Take) -> Never:
         """See EventSource."""
