@@ -29,7 +29,9 @@ from seams.clock import SystemClock
 from tests.gateway.event import an_event
 
 HUBS = {"usage": 4}
-TIMEOUT = 1.0
+TIMEOUT = 3.0
+SLACK = 10.0
+"""Seconds that a busy machine may add."""
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Way:
 
     publisher: UsagePublisher
     delivery: Delivery
+    outbox: Outbox
     republisher: Republisher
 
     async def publish(self, *names: str) -> float:
@@ -46,12 +49,11 @@ class Way:
         await asyncio.gather(*(self.publisher.publish(an_event(name)) for name in names))
         return time.monotonic() - began
 
-    async def republished(self) -> int:
-        """Return how many records left the outbox, once some did."""
-        async with asyncio.timeout(30):
-            while not (count := await self.republisher.run()):
-                await asyncio.sleep(0.05)
-        return count
+    async def drain(self) -> None:
+        """Republish until the outbox is empty."""
+        async with asyncio.timeout(60):
+            while await self.outbox.oldest(1):
+                await self.republisher.run()
 
 
 @asynccontextmanager
@@ -65,7 +67,7 @@ async def way_to(stand_in: StandIn, folder: Path, seconds: float = TIMEOUT) -> A
     out = Delivery(stream, outbox)
     publisher = UsagePublisher(out)
     try:
-        yield Way(publisher, out, Republisher(outbox, stream, clock))
+        yield Way(publisher, out, outbox, Republisher(outbox, stream, clock))
     finally:
         await publisher.close()
         await stream.close()
@@ -97,7 +99,7 @@ async def received(stand_in: StandIn, count: int) -> list[UsageEvent]:
 
 @pytest.fixture(autouse=True)
 def patient_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "HUB_RULES", BreakerRules(consecutive=2, pause=0.2, longest_pause=0.2))
+    monkeypatch.setattr(delivery, "HUB_RULES", BreakerRules(consecutive=2, pause=1.0, longest_pause=1.0))
 
 
 async def test_a_hub_that_dies_and_comes_back(tmp_path: Path) -> None:
@@ -106,17 +108,21 @@ async def test_a_hub_that_dies_and_comes_back(tmp_path: Path) -> None:
         port = stand_in.port
         async with way_to(stand_in, tmp_path) as way:
             await way.publish("before")
+            before = way.delivery.state().outboxed
             await stand_in.close()
             waited = [await way.publish(f"while-{number}") for number in range(10)]
-            assert max(waited) < TIMEOUT + 4
-            assert way.delivery.state().outboxed == 10
+            assert max(waited) < TIMEOUT + SLACK
+            assert way.delivery.state().outboxed == before + 10
             async with serve(tmp_path / "hubs", HUBS, port=port) as back:
-                assert await way.republished() == 10
-                await way.publish("after")
+                await way.drain()
+                async with asyncio.timeout(60):
+                    while way.delivery.state().failing_for is not None:
+                        await way.publish("after")
+                await way.drain()
                 found = await received(back, 12)
     names = {"before", "after", *(f"while-{number}" for number in range(10))}
     assert {event.id for event in found} == names
-    assert {event.id for event in found if event.replayed} == {name for name in names if name.startswith("while")}
+    assert {event.id for event in found if event.replayed} >= names - {"before", "after"}
 
 
 async def test_a_silent_hub(tmp_path: Path) -> None:
@@ -124,13 +130,11 @@ async def test_a_silent_hub(tmp_path: Path) -> None:
     async with serve(tmp_path / "hubs", HUBS) as stand_in, way_to(stand_in, tmp_path) as way:
         stand_in.broker.trouble.change(Faults(silent=True))
         waited = [await way.publish(f"call-{number}") for number in range(2)]
-        assert all(TIMEOUT * 0.9 < seconds < TIMEOUT + 4 for seconds in waited)
+        assert all(TIMEOUT * 0.9 < seconds < TIMEOUT + SLACK for seconds in waited)
         assert not way.delivery.open()
-        began = time.monotonic()
-        await way.publish("at once")
-        assert time.monotonic() - began < TIMEOUT
+        assert await way.publish("at once") < TIMEOUT
         stand_in.broker.trouble.change(NO_FAULTS)
-        assert await way.republished() == 3
+        await way.drain()
         assert {event.id for event in await received(stand_in, 3)} == {"call-0", "call-1", "at once"}
 
 
@@ -155,8 +159,7 @@ async def test_lost_acknowledgements(tmp_path: Path) -> None:
         for number in range(8):
             await way.publish(*(f"call-{number}-{part}" for part in range(5)))
         stand_in.broker.trouble.change(NO_FAULTS)
-        if way.delivery.state().outboxed:
-            await way.republished()
+        await way.drain()
         found = await received(stand_in, 40)
     assert len({event.id for event in found}) == 40
     assert len(found) > 40
