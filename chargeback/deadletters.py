@@ -29,6 +29,7 @@ MAX_LABELS_BYTES: Final = 8 * 1024
 _CHUNK_BYTES: Final = 64 * 1024  # of a binary property
 _MAX_CHUNKS: Final = 10  # an entity holds 1 MiB, names and types included
 _CLOCK_SKEW: Final = timedelta(days=1)
+_OLDEST: Final = timedelta(days=366)  # a lane's row of a day counts events by their own days
 _EARLIEST: Final = date(2020, 1, 1)  # Table storage knows no time before 1601
 # Table storage refuses some of these in values, and one refused row would hold up its whole partition for ever.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -81,7 +82,7 @@ def parse(received: ReceivedEvent, retention: timedelta = RETENTION) -> Record:
     """Return the usage event, intent or withdrawal; one that names no subscription is UNATTRIBUTED's.
 
     Raises EventImpossible. `retention` is how long detail rows are kept: what is older when the hub takes it may have
-    been counted, and nothing could tell any more.
+    been counted, and nothing could tell any more. A year is always too long.
     """
     try:
         record = decode(received.body)
@@ -92,8 +93,9 @@ def parse(received: ReceivedEvent, retention: timedelta = RETENTION) -> Record:
         raise EventImpossible("a name holds control characters")
     if not _EARLIEST <= day <= (received.enqueued_at + _CLOCK_SKEW).date():
         raise EventImpossible("its time lies before this service, or more than a day after it was received")
-    if received.enqueued_at - record.time > retention:
-        raise EventImpossible(f"it was more than {retention.days} days old when the hub took it")
+    oldest = min(retention, _OLDEST)
+    if received.enqueued_at - record.time > oldest:
+        raise EventImpossible(f"it was more than {oldest.days} days old when the hub took it")
     if isinstance(record, UsageEvent) and record.labels:
         _check_labels(record.labels)
     return record if record.subscription.strip() else msgspec.structs.replace(record, subscription=UNATTRIBUTED)

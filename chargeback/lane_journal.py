@@ -24,7 +24,7 @@ from seams.clock import Clock
 from seams.tables import Delete, Entity, Insert, Operation, Replace, Table, TableConflict, Tables, Upsert
 
 _MAX_CACHED: Final = 64
-_MAX_DAYS: Final = 16
+_MAX_DAYS: Final = 12
 
 type ETags = Mapping[str, str | None]
 """By RowKey; those of the head, of the latest day and of all open calls."""

@@ -104,7 +104,7 @@ class OrphanSweep:
         for lane in await known_lanes(self._tables):
             orphaned += await self._sweep(lane, ends)
         if orphaned:
-            logger.warning("%d calls ended without a usage event: they are on statements as estimates", orphaned)
+            logger.warning("Calls without a usage event that are now on statements as estimates: %d", orphaned)
         return orphaned
 
     async def _sweep(self, lane: Lane, ends: _Ends) -> int:

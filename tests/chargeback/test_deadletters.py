@@ -100,6 +100,16 @@ async def test_event_without_a_subscription_is_unattributed(
     assert [b"unattributed" in bytes(entity.values["calls"]) for entity in opened] == [True]  # type: ignore[arg-type]  # a binary column
 
 
+async def test_event_of_last_year_is_a_dead_letter(tables: Tables, prices: Prices, deliver: Deliver) -> None:
+    """However long detail rows are kept, what comes after more than a year is looked at by a person first."""
+    event = VALID.replace(b"2026-11-20", b"2025-11-01") + REST + b"}"
+
+    await Ledger(tables, prices, incarnation, retention=timedelta(days=3650)).collect([deliver(event, 0)])
+
+    (letter,) = await rows(tables, DEADLETTERS)
+    assert letter.values["reason"] == "it was more than 366 days old when the hub took it"
+
+
 async def test_oldest_event_that_can_be_told_is_counted(tables: Tables, prices: Prices, deliver: Deliver) -> None:
     """An event as old as detail rows become is counted, and with shorter retention it is a dead letter."""
     event = VALID.replace(b"2026-11-20", b"2026-08-23") + REST + b"}"

@@ -129,12 +129,15 @@ async def test_batch_of_many_days_is_several_transactions(own_tables: Tables) ->
     assert [day and day.received for day in days] == [1] * 150
 
 
-async def test_fullest_step_is_one_transaction(own_tables: Tables) -> None:
+async def test_fullest_step_is_one_transaction(own_tables: Tables, make_event: MakeEvent) -> None:
     """The most open calls of the longest names, and days full of gaps, fit into one transaction on every store."""
     long = {name: f"{name:\N{SNOWMAN}<250}" for name in ("operation", "deployment", "model", "backend", "region")}
     many = [intent(f"{number:0>100}", subscription=f"{number % 9}", **long) for number in range(5000)]
-    gaps = [Arrival(2**60 + 2 * number, NOON + number // 120 * DAY, None) for number in range(16 * 120)]
     opening = [Arrival(number, NOON, one) for number, one in enumerate(many)]
+    gaps = [
+        Arrival(2**60 + 2 * number, NOON + number // 366 * DAY, make_event(time=NOON - number % 366 * DAY))
+        for number in range(14 * 366)
+    ]
 
     await journal(own_tables).enter(LANE, [*opening, *gaps])
 

@@ -151,7 +151,7 @@ async def test_call_without_an_end_is_an_estimated_line(desk: Desk, caplog: pyte
     assert line.prompt_tokens == 1900
     assert Decimal(line.amount) == Decimal(1900) * Decimal("2.5") / 10**6 + Decimal(10) * 10 / 10**6
     assert [record.message for record in caplog.records] == [
-        "1 calls ended without a usage event: they are on statements as estimates"
+        "Calls without a usage event that are now on statements as estimates: 1"
     ]
     assert not [entity for entity in await rows(desk.tables, LANES) if entity.row.startswith("open|")]
 
