@@ -93,7 +93,9 @@ def build_jobs(
     )
     callbacks = CallbackCheck(destinations, credentials)
     desk = JobDesk(store, reminders, queue, callbacks, clock=clock, new_id=_draw, rules=rules)
-    once = Once(store, desk, runner, clock=clock, owner=_draw, goes_on=settings.http_streams)
+    once = Once(
+        store, desk, runner, clock=clock, owner=_draw, wait=settings.sync_seconds, goes_on=settings.http_streams
+    )
     events = JobEvents(CallersByKey(holders), trusted=settings.jobs_trusted_producers)
     return Jobs(
         desk,

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     outbox_schedule: str = Field(
         default="*/30 * * * * *", description="NCRONTAB: when usage events leave the outbox for the event hub."
     )
+    background_schedule: str = Field(
+        default="0 * * * * *", description="NCRONTAB: when background responses are asked for what they used."
+    )
     enrichment_deployment: str = Field(default="gpt-4o-mini", description="The deployment that tickets are sent to.")
     enrichment_embeddings: str = Field(
         default="", description="The deployment whose embeddings find similar tickets; empty: they are found by words."
@@ -107,6 +110,7 @@ class Settings(BaseSettings):
     priority_matrix: Annotated[str, AfterValidator(_matrix)] = Field(
         default="1 2 3, 2 3 4, 3 4 5", description="Priorities: a row for each impact, in it one for each urgency."
     )
+    sync_seconds: Seconds = Field(default=25.0, description="How long a caller of /enrich waits at most.")
     jobs_hub: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")] = "jobs"
     jobs_trusted_producers: bool = Field(
         default=False, description="Events of the jobs' hub are believed without a key: its producers are internal."

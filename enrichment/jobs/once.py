@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from enrichment.jobs.chunks import TooLarge
@@ -134,7 +135,7 @@ class Once:
             return Promised(job.name)
         until = self._clock.now() + self._runner.rules.lease
         await lease.change(lambda job: replace(job, promised=True, lease_until=until))
-        return Promised(lease.job.name, lambda: self._rest(lease, working))
+        return Promised(lease.job.name, partial(self._rest, lease, working))
 
     async def _remember(self, lease: Lease, made: Made) -> None:
         if not made.lasting:

@@ -106,7 +106,7 @@ def test_no_list_allows_nothing() -> None:
 def test_lists_that_cannot_be_read(hosts: str, secrets: str) -> None:
     """A wrong entry of either setting is an error that names it."""
     with pytest.raises(ValueError, match=r"."):
-        Destinations.of(hosts, secrets, {}.get)
+        Destinations.of(hosts, secrets, dict[str, str]().get)
 
 
 def test_secrets() -> None:
@@ -127,4 +127,4 @@ def test_secrets() -> None:
 def test_loopback_is_known() -> None:
     """Whether a list names this machine is known, so that Azure can refuse it."""
     assert LISTED.loopback
-    assert not Destinations.of("contoso.example.com", "", {}.get).loopback
+    assert not Destinations.of("contoso.example.com", "", dict[str, str]().get).loopback

@@ -1,0 +1,52 @@
+"""The text of a work note."""
+
+from typing import Any
+
+import pytest
+
+from enrichment.jobs.outbound import Answer
+from enrichment.jobs.work_notes import LONGEST_NOTE, holds, note
+
+
+def test_all_of_a_result() -> None:
+    """Summary, suggestions and next steps each have their line, and the last line names the job."""
+    result = {
+        "summary": {"issue": "VPN drops.", "actions_taken": "", "resolution": "New client.", "citations": []},
+        "suggestions": {
+            "assignment_group": {"value": "Network", "band": "Medium", "confidence": 0.6},
+            "category": {"value": ""},
+        },
+        "next_steps": [{"step": "Update the client.", "reason": "It is old.", "entries": []}],
+    }
+    assert note("j1", result).splitlines() == [
+        "Issue: VPN drops.",
+        "Resolution: New client.",
+        "Suggested assignment group: Network (Medium confidence)",
+        "Next steps:",
+        "- Update the client.",
+        "",
+        "Tollgate job j1",
+    ]
+
+
+@pytest.mark.parametrize("result", [{}, {"summary": None, "suggestions": [], "next_steps": {}}, {"summary": 7}])
+def test_nothing_to_say(result: dict[str, Any]) -> None:
+    """A result without anything for people says so."""
+    assert note("j1", result) == "Enriched, without a suggestion.\n\nTollgate job j1"
+
+
+def test_long_notes_are_cut() -> None:
+    """A long note keeps its mark."""
+    text = note("j1", {"summary": "x" * 100_000})
+    assert len(text) < LONGEST_NOTE + 100
+    assert text.endswith("\n\nTollgate job j1")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(404, {}, b'{"result": {"work_notes": "Tollgate job j1"}}')]
+    + [Answer(200, {}, body) for body in (b"", b"<html>", b"[]", b'{"result": []}', b'{"result": {"work_notes": 1}}')],
+)
+def test_a_journal_that_cannot_be_read(answer: Answer) -> None:
+    """Where the journal cannot be read the note counts as not written: twice is better than never."""
+    assert not holds(answer, "j1")
