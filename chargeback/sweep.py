@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Final, Protocol
 
 from chargeback import details, intents, lanes
@@ -27,6 +27,7 @@ from chargeback.intents import OPEN, OpenCall, OpenRow
 from chargeback.lane_journal import known_lanes
 from chargeback.lanes import HEAD, LANES, Head, Lane
 from chargeback.orphans import Orphans
+from chargeback.partitions import PartitionIndex
 from chargeback.prices import Prices
 from seams.clock import Clock
 from seams.tables import Delete, Operation, Replace, Table, TableConflict, Tables
@@ -92,6 +93,7 @@ class OrphanSweep:
         self._after = after
         self._uniform = uniform
         self._orphans = Orphans(tables)
+        self._index = PartitionIndex(tables)
         self._calls = asyncio.Semaphore(MAX_CALLS)
 
     async def sweep(self) -> int:
@@ -116,6 +118,7 @@ class OrphanSweep:
             try:
                 opened = await _with_pending(table, lane, opened, due)
                 pending = [call for row in opened.rows.values() for call in row.calls.values() if call.pending]
+                await self._index.note({(call.shape.subscription, call.time.date()) for call in pending}, self._today())
                 orphaned += sum(await all_of([self._orphan(call) for call in pending]))
                 await _without(table, lane, opened, {call.id for call in pending})
             except TableConflict:
@@ -133,6 +136,9 @@ class OrphanSweep:
         if len(due) < len(old) and await ends.reached(lane, opened.head):
             due = {call.id for call in old}
         return due
+
+    def _today(self) -> date:
+        return self._clock.now().date()
 
     async def _orphan(self, call: OpenCall) -> bool:
         async with self._calls:

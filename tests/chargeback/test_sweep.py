@@ -180,6 +180,18 @@ async def test_orphan_without_a_price_is_shown_as_unpriced(desk: Desk) -> None:
     assert [(one.model, one.requests, one.orphaned_requests) for one in statement.unpriced] == [("no-such-model", 1, 1)]
 
 
+async def test_orphan_of_a_subscription_that_is_gone_is_unattributed(desk: Desk) -> None:
+    """An estimate is on the line of what nobody has, although its subscription used nothing else."""
+    await desk.collect(intent("a", subscription="gone"))
+    desk.later(AFTER)
+    await desk.sweep()
+
+    async def nobody(name: str) -> bool:
+        return False
+
+    assert (await Statements(desk.tables, desk.prices, nobody).month("unattributed", "2026-11")).requests == 1
+
+
 async def test_long_prompt_is_billed_in_its_tier(desk: Desk) -> None:
     """An estimate beyond the length where a price doubles is priced there."""
     await desk.collect(intent("short", model="gpt-5.4"), intent("long", model="gpt-5.4", prompt_tokens=300_000))
