@@ -49,6 +49,11 @@ async def republish_outbox(timer: func.TimerRequest) -> None:  # noqa: ARG001 - 
     await services.republisher.run()
 
 
+@app.timer_trigger(arg_name="timer", schedule=settings.background_schedule)
+async def bill_background(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the worker hands it over by this name
+    await services.background_bills.run()
+
+
 @app.event_hub_message_trigger(
     arg_name="events",
     event_hub_name=settings.jobs_hub,

@@ -17,13 +17,14 @@ from gateway.answers import read_report
 from gateway.attempt import Attempt, AttemptFailed, Kind
 from gateway.bodies import NOT_JSON, with_model
 from gateway.call import Call
-from gateway.catalog import ApiKey, CallerToken, Member
+from gateway.catalog import CallerToken, Member
+from gateway.credentials import credential
 from gateway.errors import NoBackend, UploadInterrupted, UpstreamGarbage
 from gateway.observer import UNOBSERVED, Observer
 from gateway.routing.cooldown import cooldown
 from gateway.routing.pool import Pool
 from gateway.routing.shared_cooldowns import SharedCooldowns
-from gateway.upstream import Answer, Body, Request, Upstream, UpstreamError, UpstreamNonsense
+from gateway.upstream import Answer, Body, Request, Upstream, UpstreamError, UpstreamNonsense, whole
 from seams.clock import Clock
 from seams.tokens import TokenSource, TokenUnavailable
 
@@ -193,13 +194,8 @@ class Dispatcher:
         return Request(call.method, url, {**call.headers, name: value}, body)
 
     async def _credential(self, call: Call, member: Member) -> tuple[str, str]:
-        auth = member.backend.auth
-        if isinstance(auth, ApiKey):
-            return "api-key", auth.value
-        if isinstance(auth, CallerToken):
-            return "authorization", f"Bearer {call.caller.token}"
         try:
-            return "authorization", f"Bearer {await self._tokens.token()}"
+            return await credential(member.backend.auth, self._tokens, call.caller.token)
         except TokenUnavailable as error:
             self._pool.undecided(member, call.attempt_began)
             raise AttemptFailed("failed", "no access token for the backend could be had", result="no-token") from error
@@ -217,7 +213,7 @@ class Dispatcher:
             return Attempt(member, answer, first=first)
         if good and not metered and not kind.endswith("json"):
             return Attempt(member, answer, first=await answer.chunk())
-        body = await _whole(answer)
+        body = await whole(answer, LONGEST_JSON)
         report = read_report(body)
         if good and metered and report is None:
             raise UpstreamNonsense("the answer is not JSON")
@@ -292,17 +288,6 @@ def _check_repeatable(call: Call, failure: AttemptFailed) -> None:
             "The backend failed when a part of the upload had gone to it, and there was no room to keep that for "
             f"another one: send it again. The backend said: {failure.message}. Request id: {call.id}."
         ) from failure
-
-
-async def _whole(answer: Answer) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while part := await answer.chunk():
-        parts.append(part)
-        size += len(part)
-        if size > LONGEST_JSON:
-            raise UpstreamNonsense("the answer is too large")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _content_type(answer: Answer) -> str:

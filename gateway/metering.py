@@ -13,6 +13,7 @@ import msgspec
 
 from gateway import operations
 from gateway.answers import AnswerReport, split_version
+from gateway.background import background_response, report_of
 from gateway.cache.caching import KeptAnswer
 from gateway.call import Call
 from gateway.catalog import Member
@@ -68,7 +69,7 @@ class Meter:
         elif outcome is not None and call.tried:
             consumed = await self._consumed(call, outcome)
             events.append(self._event(call, call.member, outcome, consumed))
-            events += self._fetched(call)
+            events += self._background(call)
         if call.claim is not None:
             call.claim.settle(events)
         self._observer.call_ended(call, events)
@@ -148,7 +149,7 @@ class Meter:
             # attempts cost is in their own events.
             waiting = len(call.tried) not in call.broken and outcome == "client_closed"
             return await self._estimate(call, {}) if waiting else _Consumed()
-        if attempt.answer.status >= 400 or call.stored is not None:
+        if attempt.answer.status >= 400 or call.stored is not None or background_response(call) is not None:
             return _Consumed()
         report = attempt.report if reader is None else reader.report
         if report is not None and report.usage is not None:
@@ -160,19 +161,19 @@ class Meter:
         texts = texts_of(call.target.operation, attempt.body or b"")
         return await self._estimate(call, texts, report.model if report else "")
 
-    def _fetched(self, call: Call) -> list[UsageEvent]:
-        """Return the bill of a background response that is fetched when it is done; each fetch makes the same one.
+    def _background(self, call: Call) -> list[UsageEvent]:
+        """Return the bill of a background response whose usage a call tells; each call that does makes the same one.
 
-        Marked as replayed it is looked for in the ledger first, so that it counts once however often it is fetched.
+        Marked as replayed it is looked for in the ledger first, so that it counts once however often it is told.
         """
-        attempt, stored = call.attempt, call.stored
-        if stored is None or not stored.background or attempt is None or attempt.report is None:
+        response, report = background_response(call), report_of(call)
+        if response is None or report is None or report.usage is None or call.attempt is None:
             return []
-        if attempt.report.usage is None or attempt.answer.status >= 400:
+        if call.attempt.answer.status >= 400:
             return []
-        event = self._event(call, call.member, "completed", _reported(attempt.report, attempt.report.usage))
-        response = call.target.operation.split("/")[1]
-        return [msgspec.structs.replace(event, id=response, parent=call.id, operation="responses", replayed=True)]
+        event = self._event(call, call.member, "completed", _reported(report, report.usage))
+        changes = {"id": response, "parent": call.id, "operation": operations.RESPONSES, "replayed": True}
+        return [msgspec.structs.replace(event, **changes)]
 
     async def _estimate(self, call: Call, texts: dict[str, str], model: str = "") -> _Consumed:
         name = model or call.deployment.model

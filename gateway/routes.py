@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway import operations
 from gateway.attempt import StreamBroken
+from gateway.background import OpenResponses
 from gateway.bodies import Receive
 from gateway.cache.cache import Cache
 from gateway.cache.replay import replay
@@ -56,6 +57,7 @@ class Gateway:
         affinity: Affinity,
         limiter: Limiter,
         cache: Cache,
+        responses: OpenResponses,
         shield: PromptShield = NO_DETECTOR,
         prompt_log: PromptLog | None = None,
         observer: Observer = UNOBSERVED,
@@ -69,6 +71,7 @@ class Gateway:
         self._affinity = affinity
         self._limiter = limiter
         self._cache = cache
+        self._responses = responses
         self._shield = shield
         self._prompt_log = prompt_log
         self._observer = observer
@@ -105,6 +108,8 @@ class Gateway:
         await self._meter.settle(call, outcome)
         self._log_prompt(call, outcome)
         await self._affinity.save(call)
+        if call.peek.background or call.stored is not None:
+            await self._responses.note(call)
         if call.caching is not None:
             await self._cache.save(call, self)
 

@@ -85,6 +85,18 @@ class Answer(Protocol):
         ...
 
 
+async def whole(answer: Answer, most: int) -> bytes:
+    """Return all of an answer. Raises UpstreamNonsense past `most` bytes, and UpstreamCut."""
+    parts: list[bytes] = []
+    size = 0
+    while part := await answer.chunk():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise UpstreamNonsense("the answer is too large")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 class Upstream(Protocol):
     async def send(self, request: Request) -> Answer:
         """Send a request and return its answer's head.

@@ -15,7 +15,6 @@ from gateway.errors import GatewayError, OperationNotFound, error_body, error_js
 from seams.events import StreamUnavailable
 from seams.tables import TableUnavailable
 
-
 _CODES: Final = {408: "request_timeout", 413: "request_too_large"}
 
 

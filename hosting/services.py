@@ -17,6 +17,7 @@ from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 from chargeback.prices import Prices
 from enrichment.enricher import Enricher
 from enrichment.jobs.destinations import Destinations
+from gateway.background import BackgroundBills, OpenResponses
 from gateway.bodies import BodyRules
 from gateway.cache.cache import Cache
 from gateway.cache.embeddings import Embeddings
@@ -94,6 +95,7 @@ class Services:
     enricher: Enricher
     jobs: Jobs
     republisher: Republisher
+    background_bills: BackgroundBills
     books: Books
     counter: TokenCounter
     cooldowns: SharedCooldowns
@@ -145,14 +147,17 @@ class _Builder:
             Watched(catalog, pool, publisher, delivery, seams.tables, counter, prices, prompt_log)
         )
         cooldowns = SharedCooldowns(seams.tables, pool, self._clock)
+        upstream, tokens = self._reach(catalog)
+        responses = OpenResponses(seams.tables, self._clock)
         gateway = self._gateway(
             catalog,
             callers,
             meter=meter,
             affinity=Affinity(seams.tables),
-            dispatcher=self._dispatcher(catalog, pool, cooldowns, meter),
+            dispatcher=self._dispatcher(pool, upstream, tokens, cooldowns, meter),
             limiter=self._limiter(seams.tables, prices),
             cache=Cache(KeptRows(seams.tables, self._clock), Embeddings(), self._clock),
+            responses=responses,
             prompt_log=prompt_log,
         )
         register = SubscriptionRegister(catalog, store, directory, self._clock, os.urandom)
@@ -168,6 +173,9 @@ class _Builder:
             enricher=enricher,
             jobs=self._jobs(seams, callers, NamedCallers(register, models), enricher),
             republisher=Republisher(outbox, stream, self._clock, self._observer),
+            background_bills=BackgroundBills(
+                responses, catalog, upstream, tokens=tokens, publisher=publisher, clock=self._clock
+            ),
             books=build_books(settings, seams.tables, stream, self._clock, prices=prices, register=register),
             counter=counter,
             cooldowns=cooldowns,
@@ -219,13 +227,19 @@ class _Builder:
         self._closing.push_async_callback(keys.close)
         return EntraTokens(rules, keys, self._clock)
 
-    def _dispatcher(self, catalog: Catalog, pool: Pool, cooldowns: SharedCooldowns, meter: Meter) -> Dispatcher:
-        settings = self._settings
-        upstream = AiohttpUpstream(settings.connect_timeout_seconds)
+    def _reach(self, catalog: Catalog) -> tuple[AiohttpUpstream, TokenSource]:
+        """Return how backends are reached, and what managed identity proves itself to them with."""
+        upstream = AiohttpUpstream(self._settings.connect_timeout_seconds)
         tokens = self._tokens(catalog)
         self._closing.push_async_callback(tokens.close)
-        self._closing.push_async_callback(cooldowns.close)
         self._closing.push_async_callback(upstream.close)
+        return upstream, tokens
+
+    def _dispatcher(
+        self, pool: Pool, upstream: AiohttpUpstream, tokens: TokenSource, cooldowns: SharedCooldowns, meter: Meter
+    ) -> Dispatcher:
+        settings = self._settings
+        self._closing.push_async_callback(cooldowns.close)
         return Dispatcher(
             pool,
             upstream,
@@ -253,6 +267,7 @@ class _Builder:
         dispatcher: Dispatcher,
         limiter: Limiter,
         cache: Cache,
+        responses: OpenResponses,
         prompt_log: PromptLog,
     ) -> Gateway:
         settings = self._settings
@@ -271,6 +286,7 @@ class _Builder:
             affinity=affinity,
             limiter=limiter,
             cache=cache,
+            responses=responses,
             shield=PromptShield(self._content_safety()),
             prompt_log=prompt_log,
             observer=self._observer,

@@ -16,7 +16,7 @@ def test_the_worker_serves_it(name: str, tmp_path: Path) -> None:
     """The functions are indexed as Azure needs them, and the app answers through the worker."""
     with start_host(name, tmp_path, ROOT, STATE=str(tmp_path), **SETTINGS) as host:
         functions = host.ready["functions"]
-        timers = {"close_day", "republish_outbox", "sweep_jobs", "sweep_orphans"}
+        timers = {"bill_background", "close_day", "republish_outbox", "sweep_jobs", "sweep_orphans"}
         assert set(functions) == {"http_app", "collect_usage", "run_jobs"} | timers
         http, *_ = functions["http_app"]["bindings"]
         assert (http["type"], http["route"], http["authLevel"]) == ("httpTrigger", "{*path}", "ANONYMOUS")

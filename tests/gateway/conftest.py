@@ -15,6 +15,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 from chargeback.prices import Prices
 from gateway import usage
 from gateway.answers import split_version
+from gateway.background import OpenResponses
 from gateway.bodies import BodyRules
 from gateway.cache.cache import Cache
 from gateway.cache.embeddings import Embeddings
@@ -210,6 +211,7 @@ async def run_gateway(
         affinity=affinity,
         limiter=limiter,
         cache=cache,
+        responses=OpenResponses(tables or NoTables(), clock),
         shield=shield,
         prompt_log=prompt_log,
         observer=observer,

@@ -32,13 +32,12 @@ async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     }
     backends = [BackendSettings(name="first", api_key=UPSTREAM_KEY, deployments=MODELS)]
     async with serve_all(backends, tokenizers=Tokenizers(VOCABULARIES)) as simulators:
-        services = build_services(
-            Settings(
-                seams="local.seams:open_seams",
-                gateway_catalog=json.dumps(catalog_of(simulators, subscriptions=subscriptions)),
-                enrichment_deployment="gpt-4o",
-            )
-        )
+        settings = {
+            "seams": "local.seams:open_seams",
+            "gateway_catalog": json.dumps(catalog_of(simulators, subscriptions=subscriptions)),
+            "enrichment_deployment": "gpt-4o",
+        }
+        services = build_services(Settings.model_validate(settings))
         try:
             async with served(create_app(services)) as url, httpx2.AsyncClient(base_url=url, timeout=30) as client:
                 yield client
