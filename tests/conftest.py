@@ -1,10 +1,15 @@
-"""Azurite, once for the whole run."""
+"""Azurite, once for the whole run; and how property tests look at time."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.azurite import PROGRAM, running_azurite
+
+# On a busy machine any example may be slow, which says nothing of the code; pytest's time-out still holds.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
