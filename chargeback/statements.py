@@ -5,7 +5,6 @@ a day, deployment and model. A line's amount is rounded once, half to even, to t
 token. The total adds up the amounts that are shown, so that whoever checks the sum gets it.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,9 +12,8 @@ from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final, NamedTuple
 
-from chargeback import orphans
+from chargeback import orphans, periods
 from chargeback.deadletters import UNATTRIBUTED
-from chargeback.errors import PeriodInvalid
 from chargeback.models import Avoided, Statement, StatementLine, Tokens, Units, UnpricedUsage
 from chargeback.partitions import PartitionIndex
 from chargeback.prices import CURRENCY, Price, Prices
@@ -24,7 +22,6 @@ from chargeback.sums import used
 from gateway.usage import Meters
 from seams.tables import Tables
 
-_PERIOD: Final = re.compile(r"2\d{3}-(0[1-9]|1[0-2])", re.ASCII)
 _PLACES: Final = Decimal("1E-10")
 _TOKENS: Final = tuple(Tokens.model_fields)
 _UNITS: Final = tuple(Units.model_fields)
@@ -113,8 +110,7 @@ class Statements:
 
         Raises PeriodInvalid and TableUnavailable.
         """
-        if not _PERIOD.fullmatch(period):
-            raise PeriodInvalid(f"The period must be a month such as 2026-11, not {period[:20]!r}.")
+        periods.first_day(period)
         names = [subscription]
         if subscription == UNATTRIBUTED and not await self._known(subscription):
             names += [name for name in await self._index.subscriptions(period) if not await self._known(name)]
