@@ -17,11 +17,18 @@ _SHARE: Final = re.compile(r"(?<![\w\\:])\\\\(?P<host>[\w.-]{2,64})(?=\\)")
 _MACHINE: Final = re.compile(
     r"(?<![\w.-])(?:(?:DESKTOP|LAPTOP|WIN)-[A-Z0-9]{6,12}"  # what Windows calls a machine by itself
     r"|(?i:srv|pc|nb|ws|vm|dc|nas|prn|wks|lap)-(?=[A-Za-z-]{0,30}\d)[A-Za-z0-9-]{2,40}"
-    r"|(?i:srv|dc)[A-Za-z]{0,12}\d{2,4})(?![\w-]|\.\w)"
+    r"|(?i:srv|dc)[A-Za-z]{0,12}\d{2,4}"
+    r"|[a-z]{2,10}(?:-[a-z0-9]{1,12}){1,4}-\d{2,3}"  # as administrators number them: vpn-lis-02
+    r"|[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5})(?![\w:-]|\.\w)"  # the address of a network card
 )
 _ACCOUNT: Final = re.compile(r"(?<![\w\\/:.-])(?!HK)[A-Z][A-Z0-9-]{1,14}\\(?P<account>[\w.-]{2,40})(?![\w\\])")
 _HOME: Final = re.compile(
     r"(?i)[\\/](?:users|benutzer|home)[\\/](?P<account>(?!public\b|default\b|all users\b)[\w.-]{2,40})"
+)
+
+_NAMED: Final = re.compile(
+    r"(?i)\b(?:user ?(?:name|id)|benutzer(?:name|kennung)|identifiant|nombre de usuario)"
+    r"\s{0,2}[:=]\s{0,2}[\"']?(?P<account>\w[\w.-]{0,38}\w)"
 )
 
 _TOPS: Final = frozenset({
@@ -60,8 +67,8 @@ def hosts(text: str) -> Iterator[Span]:
 
 
 def accounts(text: str) -> Iterator[Span]:
-    r"""Yield the users of `DOMAIN\user` and of paths of home folders."""
-    for pattern, signs in ((_ACCOUNT, "\\"), (_HOME, "\\/")):
+    r"""Yield the users of `DOMAIN\user`, of paths of home folders, and those that a text calls so."""
+    for pattern, signs in ((_ACCOUNT, "\\"), (_HOME, "\\/"), (_NAMED, ":=")):
         for match in pattern.finditer(text) if any(sign in text for sign in signs) else ():
             yield match.span("account")
 

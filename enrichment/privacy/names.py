@@ -42,8 +42,7 @@ class Names:
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where names stand; spans may overlap."""
         yield from self._spans_of_wide(text)
-        folded = text.casefold()
-        if not any(word in folded for word in self._words):
+        if self._words.isdisjoint(_WORD.findall(text.casefold())):
             return
         words = list(_WORD.finditer(text))
         for place, word in enumerate(words):
@@ -80,7 +79,7 @@ class Names:
 
     def _spans_of_wide(self, text: str) -> Iterator[Span]:
         # Scripts without spaces between words have no borders to look for.
-        for name in self._wide:
+        for name in self._wide if not text.isascii() else ():
             start = text.find(name)
             while start >= 0:
                 yield start, start + len(name)

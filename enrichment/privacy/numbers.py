@@ -13,7 +13,10 @@ from typing import Final
 
 type Span = tuple[int, int]
 
-_DIGITS: Final = re.compile(r"(?<![\w.,])\d(?:[ -]?\d){12,}(?!\w)")
+_GAP: Final = " \u00a0\u202f"
+"""Spaces inside numbers: the plain one and two that do not break."""
+
+_DIGITS: Final = re.compile(rf"(?<![\w.,])\d(?:[{_GAP}-]?\d){{12,}}(?!\w)")
 _GROUP: Final = re.compile(r"\d+")
 _CARD: Final = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
@@ -24,7 +27,7 @@ _CARD: Final = re.compile(
 _MOST_GROUPS: Final = 8
 """Groups of digits that one card number may be written in."""
 
-_IBAN: Final = re.compile(r"\b[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
+_IBAN: Final = re.compile(rf"\b[A-Za-z]{{2}}\d{{2}}(?:[{_GAP}-]?[A-Za-z0-9]){{11,30}}")
 _IPV4: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)")
 _IPV6: Final = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:(?:\.\d{1,3}){3})?(?![\w:])")
 _VERSION: Final = re.compile(r"(?i)(?:\bv|version|release|build|ver|firmware|driver|treiber|revision)[.: ]{0,2}\Z")
@@ -32,11 +35,12 @@ _BEFORE: Final = 12
 """Characters before four numbers with dots that are searched for a word that makes them a version."""
 
 # A separator never leads into a date or a time that follows the number.
-_STEP: Final = r"(?:(?![ ]\d{4}-\d\d-\d\d|[ ]\d{1,2}:\d\d)[ ()./-]{0,3}\d)"
+_STEP: Final = rf"(?:(?![ ]\d{{4}}-\d\d-\d\d|[ ]\d{{1,2}}:\d\d)[{_GAP}()./-]{{0,3}}\d)"
 _NUMBER: Final = rf"\+?\(?\d{_STEP}{{4,14}}(?![\w:])"
 _PHONE: Final = re.compile(
     r"(?=[+(\d])(?:"  # most of a text is told by its character alone
-    r"(?P<date>(?<!\w)(?:\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4})(?![\d/-])(?:[ T]\d{1,2}:\d\d)?)"
+    r"(?P<date>(?<!\w)(?:\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4})"
+    r"(?![\d/-]|\.\d)(?:[ T]\d{1,2}:\d\d)?)"
     rf"|(?P<international>(?<![\w+])(?:\+[ ]?[1-9]|00[1-9]\d{{0,2}}[ ./-]\(?\d){_STEP}{{6,14}}(?!\w))"
     r"|(?P<american>(?<![\w.,:/#+-])(?:1[ .-])?(?:\([2-9]\d\d\)[ ]?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}(?![\w:]|[.-]\d))"
     rf"|(?P<national>(?<![\w.,:/#+-])\(?0[1-9]{_STEP}{{7,10}}(?![\w:])))"
@@ -47,13 +51,13 @@ _WORDS: Final = (
 )  # fmt: skip
 """Each match of `_NAMED` has one of these in lower case."""
 _NAMED: Final = re.compile(
-    r"(?i:\b(?:tele(?:ph|f)\w{0,5}|t[eé]l(?:[eé]fono)?|phone|call|ring|mobile?|m[oó]vil|cell|handy|fax|sms|whatsapp)\b)"
+    r"(?i:\b(?:(?:tele(?:ph|f)|t[eé]l|phone|mobil|m[oó]vil|handy|fax)\w{0,12}|call|ring|cell|sms|whatsapp)\b)"
     r"[ .:#-]{0,3}(?i:(?:number|nummer|no|nr|n[uú]mero|me|us|him|her|them|back|at|on|is|au|unter|al)[ .:]{1,2}){0,2}"
     rf"(?P<named>{_NUMBER})"
     r"|(?i:\b(?:ext|extension|durchwahl|poste|extensi[oó]n)\b)[ .:#]{0,3}(?P<extension>\d{3,6})(?![\w:]|[./-]\d)"
 )
 _ONE_DATE: Final = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
-_SEPARATED: Final = re.compile(r"\d[ ()./-]+\d")
+_SEPARATED: Final = re.compile(rf"\d[{_GAP}()./-]+\d")
 
 
 def cards(text: str) -> Iterator[Span]:
@@ -121,7 +125,7 @@ def _luhn(digits: str) -> bool:
 
 
 def _is_iban(text: str) -> bool:
-    plain = text.replace(" ", "").replace("-", "").upper()
+    plain = "".join(each for each in text if each.isalnum()).upper()
     return (
         15 <= len(plain) <= 34
         and plain.isascii()

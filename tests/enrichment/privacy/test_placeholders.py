@@ -20,6 +20,13 @@ PERSONAL = [
     ("Please call me at 5550100 before noon", "Please call me at [PHONE-1] before noon"),
     ("Durchwahl 4711, ext. 222", "Durchwahl [PHONE-1], ext. [PHONE-2]"),
     ("+49 89 12345678 2026-11-20 07:15", "[PHONE-1] 2026-11-20 07:15"),
+    ("06.12.34.56.78 or +33 6 12 34 56 78", "[PHONE-1] or [PHONE-2]"),
+    ("1-800-555-0199, +91 98765 43210, 01234 567890", "[PHONE-1], [PHONE-2], [PHONE-3]"),
+    ("Handynummer: 01711234567 / Telefonnummer 600 123 456", "Handynummer: [PHONE-1] / Telefonnummer [PHONE-2]"),
+    ("+49\u00a089\u00a0123456 and 4111\u00a01111\u00a01111\u00a01111", "[PHONE-1] and [CARD-1]"),
+    ("gateway vpn-lis-02 at 00:1A:2B:3C:4D:5E", "gateway [HOST-1] at [HOST-2]"),
+    ("[2001:db8::1]:443 and 10.0.0.0/24", "[[IP-1]]:443 and [IP-2]/24"),
+    ("User name: jdoe7, Benutzerkennung=weber.j.", "User name: [USER-1], Benutzerkennung=[USER-2]."),
     ("Card 4111 1111 1111 1111 exp 12/27", "Card [CARD-1] exp 12/27"),
     ("cards 12 5500-0000-0000-0004 378282246310005", "cards 12 [CARD-1] [CARD-2]"),
     ("to DE89 3704 0044 0532 0130 00 for rent", "to [IBAN-1] for rent"),
@@ -48,6 +55,8 @@ NOBODYS = [
     "We call 2 times a day, on 2026-11-21; extension .docx",
     "IMEI 490154203237518 of the phone",
     "Rooms 101 102 103, tickets 4711 and 4712",
+    "A follow-up of step-2, covid-19, utf-8 and gpt-4o-mini; 3-5 people, 06.12.34 at noon",
+    "The user name is missing",
 ]
 
 ANYTHING = st.lists(
