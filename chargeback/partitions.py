@@ -1,7 +1,8 @@
 """The index of partitions: which subscriptions have rollups in a month, and detail rows on a day.
 
 A table is read quickly by partition, and as a whole only slowly. So the collector notes a partition here before it
-writes the first row of it, and the sweep does so for its orphans, which are summed with the rollups: whoever closes a day or deletes old rows then reads just what belongs to it.
+writes the first row of it, and so does the sweep for its orphans, which are summed with the rollups: whoever closes a
+day or deletes old rows then reads just what belongs to it.
 
     table `partitions`  PartitionKey      RowKey                   columns
     of rollups          `rollups|yyyymm`  `subscription`           `subscription`; kept for ever
