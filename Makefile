@@ -58,6 +58,8 @@ evaluate: setup  ## Score suggestions for labelled incidents; with the demo's ba
 bench: setup     ## Measure against a direct and an nginx baseline; prints ratios
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.tickets
+	@tests/install_azurite
+	@$(BIN)/python -m bench.usage
 
 soak: setup     ## The ledger under fire for longer: 200 kills of collectors and hub (KILLS=200, some minutes)
 	@tests/install_azurite
