@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
+from zlib import crc32
 
 from gateway import usage
 from gateway.delivery import Delivery, Kind, Outgoing
-from gateway.usage import Intent, UsageEvent, Withdrawal
+from gateway.usage import Intent, Record, UsageEvent, Withdrawal
 
 GATHER_SECONDS: Final = 0.002
 GATHER_INTENTS_SECONDS: Final = 0.02
@@ -39,11 +40,15 @@ class _Lane:
 
 
 class UsagePublisher:
-    """`intents` says whether calls are announced at all."""
+    """`intents` says whether calls are announced at all, `keys` over how many partition keys a subscription is spread.
 
-    def __init__(self, delivery: Delivery, *, intents: bool = True) -> None:
+    All records of a call have one key, so that they are read in order.
+    """
+
+    def __init__(self, delivery: Delivery, *, intents: bool = True, keys: int = 1) -> None:
         self._delivery = delivery
         self._intents = intents
+        self._keys = keys
         self._lanes: dict[str, _Lane] = {}
         self._waiting = 0
 
@@ -59,12 +64,12 @@ class UsagePublisher:
 
     def announce(self, intent: Intent) -> bool:
         """Hand an intent over; return whether it is on its way. It may still be dropped, if the hub refuses it."""
-        now = asyncio.get_running_loop().time()
-        lane = self._lanes.get(intent.subscription)
+        now, key = asyncio.get_running_loop().time(), self._key(intent)
+        lane = self._lanes.get(key)
         if lane is not None and len(lane.waiting) >= MOST_BEFORE_INTENTS:
             self._delivery.drop(1)
             return False
-        return self._take(Outgoing(usage.encode(intent), intent.subscription, "intent", now), GATHER_INTENTS_SECONDS)
+        return self._take(Outgoing(usage.encode(intent), key, "intent", now), GATHER_INTENTS_SECONDS)
 
     async def publish(self, record: UsageEvent | Withdrawal) -> None:
         """Return when the record is durable, kept in memory because no store takes it, or counted as lost.
@@ -74,7 +79,7 @@ class UsagePublisher:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         kind: Kind = "event" if isinstance(record, UsageEvent) else "withdrawal"
-        outgoing = Outgoing(usage.encode(record), record.subscription, kind, loop.time(), done)
+        outgoing = Outgoing(usage.encode(record), self._key(record), kind, loop.time(), done)
         if self._take(outgoing, GATHER_SECONDS):
             await done
         else:
@@ -90,6 +95,12 @@ class UsagePublisher:
         while senders := [lane.sender for lane in self._lanes.values() if lane.sender is not None]:
             await asyncio.wait(senders)
         await self._delivery.close()
+
+    def _key(self, record: Record) -> str:
+        if self._keys == 1:
+            return record.subscription
+        call = record.parent if isinstance(record, UsageEvent) and record.parent else record.id
+        return f"{record.subscription}#{crc32(call.encode()) % self._keys}"
 
     def _take(self, record: Outgoing, gather: float) -> bool:
         """Put a record into its lane, which is sent within `gather` seconds; return whether there was room."""

@@ -139,7 +139,7 @@ class _Builder:
         prices = Prices()
         outbox = Outbox(seams.tables, self._clock, os.urandom(6).hex())
         delivery = Delivery(stream, outbox, self._observer)
-        publisher = UsagePublisher(delivery, intents=settings.usage_intents)
+        publisher = UsagePublisher(delivery, intents=settings.usage_intents, keys=settings.usage_keys)
         meter = Meter(counter, publisher, self._clock, self._observer)
         pool = Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds, self._observer)
         prompt_log = PromptLog(seams.stream(settings.prompt_hub), self._clock)

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     deadline_seconds: Seconds = Field(default=230.0, description="No new attempt starts after it.")
     publish_timeout_seconds: Seconds = Field(default=10.0, description="For one acknowledgement of usage events.")
     usage_intents: bool = Field(default=True, description="Announce each call to the ledger before it is answered.")
+    usage_keys: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="Partition keys over which each subscription's usage is spread."
+    )
     outbox_schedule: str = Field(
         default="*/30 * * * * *", description="NCRONTAB: when usage events leave the outbox for the event hub."
     )

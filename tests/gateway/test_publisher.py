@@ -250,6 +250,23 @@ async def test_intents_can_be_switched_off() -> None:
     assert not UsagePublisher(Out().delivery, intents=False).announces
 
 
+async def test_a_subscription_that_is_too_much_for_a_partition() -> None:
+    """Spread over several keys, all records of a call still have one: intent, broken attempts and end, in order."""
+    out = Out()
+    spread = UsagePublisher(out.delivery, keys=4)
+    for number in range(20):
+        assert spread.announce(intent(number))
+        broken = msgspec.structs.replace(event(number), id=f"call-{number}-1", parent=f"call-{number}")
+        await asyncio.gather(spread.publish(broken), spread.publish(event(number)))
+    keys: dict[str, set[str]] = {}
+    for key, records in out.stream.batches:
+        for record in records:
+            keys.setdefault("-".join(record.id.split("-")[:2]), set()).add(key)
+    assert all(len(found) == 1 for found in keys.values())
+    assert set.union(*keys.values()) == {f"team-a#{number}" for number in range(4)}
+    await spread.close()
+
+
 async def test_a_close_sends_what_gathers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intents that still gather are sent at the end."""
     monkeypatch.setattr(publisher, "GATHER_INTENTS_SECONDS", 60)
