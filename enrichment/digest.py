@@ -102,9 +102,10 @@ def _divided(parts: Sequence[Part]) -> tuple[list[Part], list[Part], int]:
         if part.name not in _FIELDS and part.name not in ends:
             middle.append(part)
         else:
-            staying.append(replace(part, text=part.text[:PART]))
-            if part.text[PART:]:
-                middle.append(replace(part, text=part.text[PART:]))
+            reach = _reach(part.text, PART)
+            staying.append(replace(part, text=part.text[:reach]))
+            if part.text[reach:]:
+                middle.append(replace(part, text=part.text[reach:]))
         place = len(staying) if not middle else place or len(staying)
     return staying, middle, place
 
@@ -133,8 +134,19 @@ def _pieces(parts: Iterable[Part]) -> list[tuple[Part, ...]]:
 
 def _cut(parts: Iterable[Part]) -> Iterator[Part]:
     for part in parts:
-        for start in range(0, len(part.text), PIECE):
-            yield replace(part, text=part.text[start : start + PIECE])
+        text = part.text
+        while text:
+            reach = _reach(text, PIECE)
+            yield replace(part, text=text[:reach])
+            text = text[reach:]
+
+
+def _reach(text: str, longest: int) -> int:
+    """Return where to cut: after a line, a sentence or a word, since half an address would not be hidden."""
+    if len(text) <= longest:
+        return len(text)
+    places = (text.rfind(end, longest // 2, longest) + len(end) for end in ("\n", ". ", " "))
+    return next((place for place in places if place > longest // 2), longest)
 
 
 async def _condensed(pieces: Sequence[tuple[Part, ...]], asker: Asker) -> tuple[tuple[Part, ...], bool]:

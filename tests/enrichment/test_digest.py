@@ -71,6 +71,15 @@ async def test_long_descriptions_and_entries(gateway: FakeGateway, caller: httpx
     assert any("[description]" in piece and "word^end" in piece for piece in pieces)
 
 
+async def test_no_address_is_cut(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
+    """Wherever a long field has to be cut, what is personal is hidden whole."""
+    gateway.answers = {"digest": FACTS, "summary": SUMMARY}
+    await enriched(caller, tasks=["summary"], ticket=ticket(1, description="Ask jane.doe@example.com. " * 3_000))
+    sent = json.dumps([body for _, body in gateway.requests])
+    assert len(gateway.asked_of("digest")) > 1
+    assert not any(part in sent for part in ("jane", "doe", "example"))
+
+
 async def test_calls_are_bounded(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
     """A ticket of a megabyte costs no more calls than that, and the answer says what was left out."""
     gateway.answers = {"digest": FACTS, "summary": SUMMARY}
