@@ -46,6 +46,7 @@ async def test_each_event_is_counted_once(azurite: str, capsys: pytest.CaptureFi
     assert outcome["kills"].keys() == {"the hub", "a collector"}
     assert outcome["stored"] > outcome["events"]
     assert outcome["duplicates"] > 0
+    assert outcome["proved"] == outcome["stored"]
 
 
 @pytest.mark.timeout(400)

@@ -89,6 +89,7 @@ def as_json(outcome: Outcome) -> str:
         "kills": outcome.kills,
         "events": outcome.events,
         "stored": outcome.stored,
+        "proved": sum(proof.totals.emitted for proof in outcome.proofs if proof.status == "proved"),
         "duplicates": outcome.duplicates,
         "expected": sum(outcome.expected.values()),
         "found": sum(outcome.books.totals.values()),

@@ -2,10 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from chargeback.closing import Closing, Hub
 from chargeback.details import USAGE
 from chargeback.lanes import LANES
+from chargeback.proofs import Proof
 from chargeback.rollups import METERS, ROLLUPS, from_entity
+from seams.clock import SystemClock
 from seams.tables import Tables
 from tests.chargeback.staging import rows
 from tests.proofs.fire.plan import Totals
@@ -35,6 +39,18 @@ async def read_books(tables: Tables) -> Books:
                 journal[name] += int(str(row.values.get(name, 0)))
     records = sum(journal[name] for name in ("usage_events", "intents", "withdrawals", "dead_letters"))
     return Books(totals, len(await rows(tables, USAGE)), records, journal["missing"], journal["open"])
+
+
+class Tomorrow(SystemClock):
+    """The clock of the night after, when today is over."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(days=1)
+
+
+async def close_days(tables: Tables, hub: Hub) -> list[Proof]:
+    """Close every day up to today, as the app's timer would do after midnight; return the proofs."""
+    return await Closing(tables, hub, Tomorrow(), days=90).run()
 
 
 async def read_totals(tables: Tables) -> Totals:

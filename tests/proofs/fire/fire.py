@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from chargeback.proofs import Proof
 from hosting.events import EventHubStream
 from hosting.tables import AzureTables
 from local.checkpoints import Checkpoints
@@ -24,7 +25,7 @@ from local.eventhubs.server import connection_string
 from seams.clock import SystemClock
 from seams.events import StreamUnavailable
 from tests.chargeback.staging import Renamed
-from tests.proofs.fire.books import Books, read_books
+from tests.proofs.fire.books import Books, close_days, read_books
 from tests.proofs.fire.collector import HUB, Rival, run
 from tests.proofs.fire.plan import Batch, Plan, Totals
 
@@ -65,6 +66,7 @@ class Outcome:
     kills: Counter[str]
     seconds: float
     books: Books
+    proofs: list[Proof]
 
     def report(self) -> str:
         kills = ", ".join(f"{count} of {victim}" for victim, count in sorted(self.kills.items()))
@@ -72,14 +74,15 @@ class Outcome:
             f"{self.kills.total()} SIGKILLs in {self.seconds:.0f} s ({kills}); {self.events:,} distinct events, "
             f"{self.stored:,} records in the hub with {self.duplicates:,} duplicates by producers and "
             f"{self.republished} publishes that began anew; {tokens(self.expected):,} tokens expected, "
-            f"{tokens(self.books.totals):,} in the rollups"
+            f"{tokens(self.books.totals):,} in the rollups; {len(self.proofs) - len(self._unproved())} of "
+            f"{len(self.proofs)} days proved: {sum(proof.totals.emitted for proof in self.proofs):,} numbers of the hub"
         )
 
     def faults(self) -> list[str]:
         """Return what is not as it was promised, in words.
 
-        Each event counts once per subscription and meter; the journal misses nothing that the hub holds, and every
-        call that announced itself has ended.
+        Each event counts once per subscription and meter; the journal misses nothing that the hub holds, every call
+        that announced itself has ended, and each day is closed as proved.
         """
         totals, expected = self.books.totals, self.expected
         found = [
@@ -93,7 +96,11 @@ class Outcome:
             "gaps in the journal": (self.books.missing, 0),
             "rows of open calls": (self.books.open_calls, 0),
         }
-        return found + [f"{name}: {was}, not {due}" for name, (was, due) in promised.items() if was != due]
+        found += [f"{name}: {was}, not {due}" for name, (was, due) in promised.items() if was != due]
+        return found + [f"{proof.day} is {proof.status}: {proof.findings}" for proof in self._unproved()]
+
+    def _unproved(self) -> list[Proof]:
+        return [proof for proof in self.proofs if proof.status != "proved"]
 
 
 def tokens(totals: Totals) -> int:
@@ -132,7 +139,9 @@ class Fire:
             ends = await stream.ends()
             await self._collected([f"rival-{number}" for number in range(RIVALS)], ends)
             await self._redeliver(ends)
-            books = await read_books(Renamed(tables, self._conditions.prefix))
+            ledger = Renamed(tables, self._conditions.prefix)
+            books = await read_books(ledger)
+            proofs = await close_days(ledger, stream)
         finally:
             await self._put_out()
             if stream is not None:
@@ -147,6 +156,7 @@ class Fire:
             self._kills,
             time.monotonic() - began,
             books,
+            proofs,
         )
 
     async def _produce(self, stream: EventHubStream) -> None:
