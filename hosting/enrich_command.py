@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -57,43 +58,48 @@ def enrich(
     given = {name: value for name, value in asked.items() if value is not None}
     requests = [TicketRequest(each.name, each.body | given) for file in files for each in _read(file)]
     with connected(url, SECONDS, holder="subscription") as api:
-        outcomes = list(_outcomes(EnrichmentApi(api), requests, parallel, as_json=as_json))
-    if not as_json:
-        _show(requests, outcomes)
-    raise typer.Exit(max(map(_exit_code, outcomes)))
+        outcomes = _outcomes(EnrichmentApi(api), requests, parallel)
+        code = _printed(outcomes, alone=len(requests) == 1) if as_json else _shown(requests, list(outcomes))
+    raise typer.Exit(code)
 
 
-def _outcomes(
-    api: EnrichmentApi, requests: Sequence[TicketRequest], parallel: int, *, as_json: bool
-) -> Iterator[Outcome]:
-    """Yield each ticket's answer or error in the order of the tickets, and print it at once for programs."""
+def _outcomes(api: EnrichmentApi, requests: Sequence[TicketRequest], parallel: int) -> Iterator[Outcome]:
+    """Yield each ticket's answer or error in the order of the tickets, and tell of errors as they come."""
     with (
         ThreadPoolExecutor(parallel) as pool,
         Progress(console=Console(stderr=True), transient=True, disable=len(requests) < 2) as progress,
     ):
         bar = progress.add_task("tickets", total=len(requests))
-        waiting = [pool.submit(api.enrich, each.body) for each in requests]
         try:
-            for request, future in zip(requests, waiting, strict=True):
-                outcome = _outcome(future)
+            found = pool.map(partial(_outcome, api), requests)
+            for request, outcome in zip(requests, found, strict=True):
                 if isinstance(outcome, ApiError):
                     tell(f"{request.name}: {outcome}")
-                elif as_json:
-                    _print(outcome, alone=len(requests) == 1)
                 progress.advance(bar)
                 yield outcome
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _outcome(future: Future[Json]) -> Outcome:
+def _outcome(api: EnrichmentApi, request: TicketRequest) -> Outcome:
     try:
-        return future.result()
+        return api.enrich(request.body)
     except ApiError as error:
         return error
 
 
-def _show(requests: Sequence[TicketRequest], outcomes: Sequence[Outcome]) -> None:
+def _printed(outcomes: Iterator[Outcome], *, alone: bool) -> int:
+    """Print each answer as it comes and keep none; return the exit code."""
+    code = 0
+    for outcome in outcomes:
+        code = max(code, _exit_code(outcome))
+        if not isinstance(outcome, ApiError):
+            _print(outcome, alone=alone)
+    return code
+
+
+def _shown(requests: Sequence[TicketRequest], outcomes: Sequence[Outcome]) -> int:
+    """Show one ticket whole, many as a table; return the exit code."""
     answers = [None if isinstance(outcome, ApiError) else outcome for outcome in outcomes]
     if len(requests) > 1:
         errors = [str(outcome) if isinstance(outcome, ApiError) else "" for outcome in outcomes]
@@ -101,6 +107,7 @@ def _show(requests: Sequence[TicketRequest], outcomes: Sequence[Outcome]) -> Non
         Console().print(tickets_table(zip(names, answers, errors, strict=True)))
     elif answers[0] is not None:
         Console().print(ticket_view(requests[0].name, answers[0]))
+    return max(map(_exit_code, outcomes))
 
 
 def _exit_code(outcome: Outcome) -> int:
