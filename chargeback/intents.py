@@ -28,7 +28,10 @@ OPEN: Final = "open|"
 
 
 class Shape(NamedTuple):
-    """What many calls have in common; see gateway.usage.Intent for the fields."""
+    """What many calls have in common; see gateway.usage.Intent for the fields.
+
+    Rows outlive releases: a further field goes to the end, with a default.
+    """
 
     subscription: str
     cost_centre: str
@@ -94,7 +97,7 @@ def rearranged(rows: OpenRows, opening: OpenCalls, closed: AbstractSet[str]) -> 
     """
     after: dict[int, OpenRow] = {}
     waiting = dict(opening)
-    for number in range(MAX_ROWS):
+    for number in sorted(rows.keys() | range(MAX_ROWS)):
         row = rows.get(number)
         calls: OpenCalls = {} if row is None else row.calls
         if gone := calls.keys() & closed:

@@ -26,7 +26,10 @@ def router(statements: Statements, reader_of: ReaderOf) -> APIRouter:
         },
     )
     async def get_statement(
-        subscription: str,
+        subscription: Annotated[
+            str,
+            Path(description="A subscription; `unattributed` is what names none, or one that nobody has."),
+        ],
         period: Annotated[str, Path(description="The month, yyyy-mm, in UTC.", examples=["2026-11"])],
         reader: Annotated[Reader, Depends(reader_of)],
     ) -> Statement:

@@ -230,6 +230,17 @@ def test_open_calls_fill_rows_that_a_column_holds() -> None:
     assert list(step_of(after, arrivals(intent("new"), first=9000)).state.open) == [0, 1, 2]
 
 
+def test_rows_beyond_the_bound_are_kept_until_they_empty() -> None:
+    """A release that keeps fewer rows loses no call of those that an earlier one wrote."""
+    state = step_of(LaneState(), arrivals(intent("a"), intent("b"))).state
+    state = replace(state, open={MAX_ROWS + 3: state.open[0]})
+
+    after = step_of(state, arrivals(event("a"), first=2)).state
+
+    assert open_ids(after) == ["b"]
+    assert list(after.open) == [MAX_ROWS + 3]
+
+
 def test_calls_that_find_no_room_are_counted() -> None:
     """A lane holds 8 rows; further calls are not watched, and the day says how many."""
     wide = [intent(f"{number:0>100}", subscription=f"{number:0>100}") for number in range(MAX_ROWS * 400)]
