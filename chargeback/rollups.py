@@ -8,7 +8,7 @@ lane's journal and its rollups can be compared. Pure: no I/O, no clock.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, date
@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from chargeback.columns import as_bytes, as_int
 from chargeback.keys import key
 from gateway.usage import Meters, Record, UsageEvent
 from seams.tables import Entity, Value
@@ -182,15 +183,15 @@ def from_entity(entity: Entity) -> Rollup:
     texts = {name: str(columns[name]) for name in Names._fields if name != "day"}
     return Rollup(
         names=Names(day=date.fromisoformat(str(columns["day"])), **texts),
-        events=_count(columns, "events"),
-        requests=_count(columns, "requests"),
-        estimated_requests=_count(columns, "estimated_requests"),
-        avoided_requests=_count(columns, "avoided_requests"),
-        meters=tuple(_count(columns, meter) for meter in METERS),
-        avoided=tuple(_count(columns, f"avoided_{meter}") for meter in METERS),
-        duplicates=_count(columns, "duplicates"),
-        last_seq=_count(columns, "last_seq"),
-        ring=_bytes(columns["ring"]),
+        events=as_int(columns.get("events", 0)),
+        requests=as_int(columns.get("requests", 0)),
+        estimated_requests=as_int(columns.get("estimated_requests", 0)),
+        avoided_requests=as_int(columns.get("avoided_requests", 0)),
+        meters=tuple(as_int(columns.get(meter, 0)) for meter in METERS),
+        avoided=tuple(as_int(columns.get(f"avoided_{meter}", 0)) for meter in METERS),
+        duplicates=as_int(columns.get("duplicates", 0)),
+        last_seq=as_int(columns.get("last_seq", 0)),
+        ring=as_bytes(columns["ring"]),
     )
 
 
@@ -210,16 +211,3 @@ def holds(ring: bytes | bytearray, mark: bytes) -> bool:
     while place % _MARK_BYTES and place >= 0:
         place = ring.find(mark, place + 1)
     return place >= 0
-
-
-def _count(columns: Mapping[str, Value], name: str) -> int:
-    value = columns.get(name, 0)
-    if not isinstance(value, int):
-        raise TypeError(f"column {name} of a rollup is no count")
-    return value
-
-
-def _bytes(value: Value) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError("the ring of a rollup is no bytes")
-    return value

@@ -200,5 +200,5 @@ def test_row_that_somebody_changed_is_an_error(columns: dict[str, Value]) -> Non
     """A column of another type stops the collector instead of being summed as something else."""
     entity = rollups.to_entity(Rollup(NAMES), "etag")
 
-    with pytest.raises(TypeError, match="of a rollup"):
+    with pytest.raises(TypeError, match="a column that holds"):
         rollups.from_entity(replace(entity, values={**entity.values, **columns}))
