@@ -23,7 +23,7 @@ from chargeback.progress import Arrival, LaneState, Step, advance
 from seams.clock import Clock
 from seams.tables import Delete, Entity, Insert, Operation, Replace, Table, TableConflict, Tables, Upsert
 
-_MAX_CACHED: Final = 64
+_MAX_CACHED: Final = 32  # up to 3 MB each, 20 KB where few calls are open
 _MAX_DAYS: Final = 12
 
 type ETags = Mapping[str, str | None]
