@@ -1,7 +1,8 @@
 """Which calls become orphans, when, and what brings them back."""
 
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,7 +20,7 @@ from gateway.usage import Intent, Meters, Record, UsageEvent, Withdrawal, encode
 from hosting.charges import RollupCharges
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Tables, TableUnavailable
-from tests.chargeback.staging import Contended, FailingAt, everybody, rows
+from tests.chargeback.staging import Contended, FailingAt, Renamed, everybody, rows
 from tests.gateway.memory_tables import MemoryTables
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -327,6 +328,23 @@ async def test_call_that_ends_between_two_writes_of_the_sweep_is_taken_back(bare
     assert await bare.sweep() == 0
     assert await bare.requests() == (1, 0)
     assert [entity.values["taken_back"] for entity in await rows(bare.tables, ORPHANS)] == [True]
+
+
+async def test_stores_agree_on_the_way_of_a_call(rival_tables: Callable[[], Tables], prices: Prices) -> None:
+    """From open over pending to orphan and back, each kind of storage does the same."""
+    desk = Desk(Renamed(rival_tables(), f"s{os.urandom(4).hex()}"), prices, detail_rows=False)
+    await desk.collect(*(intent(f"call-{n}") for n in range(5)))
+    desk.later(AFTER)
+    with pytest.raises(TableUnavailable):
+        await desk.sweep(FailingAt(desk.tables, ORPHANS))
+    await desk.collect(event("call-0", ended=NOON + AFTER), intent("young", time=NOON + AFTER))
+    assert await desk.sweep() == 4
+    assert await desk.requests() == (5, 4)
+
+    await desk.collect(*(event(f"call-{n}", ended=NOON + AFTER) for n in range(1, 4)), event("young"))
+
+    assert await desk.requests() == (6, 1)
+    assert not [entity for entity in await rows(desk.tables, LANES) if entity.row.startswith("open|")]
 
 
 async def test_collector_killed_after_it_left_word_is_repeated(bare: Desk) -> None:
