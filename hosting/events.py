@@ -22,10 +22,10 @@ from typing import Any, Final, Self
 from zlib import crc32
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.eventhub import EventData, EventDataBatch
 from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.exceptions import AuthenticationError
 
+from hosting.event_batches import fill
 from hosting.hub_connection import HubConnection, OpenClient
 from seams.clock import Clock
 from seams.events import EventStream, StreamUnavailable
@@ -174,18 +174,6 @@ class EventHubStream(EventStream):
         except TimeoutError:
             pass  # the last attempt's fault says more
         raise StreamUnavailable(f"event hub {self._hub}: cannot {aim}: {_in_words(fault)}") from fault
-
-
-def fill(batch: EventDataBatch, bodies: Sequence[bytes] | deque[bytes]) -> int:
-    """Add events from the front until the batch is full; return how many, 0 where not even one fits."""
-    count = 0
-    for body in bodies:
-        try:
-            batch.add(EventData(body))
-        except ValueError:
-            break
-        count += 1
-    return count
 
 
 def _in_words(fault: Exception) -> str:
