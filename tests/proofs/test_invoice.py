@@ -33,7 +33,7 @@ from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
 from tests.gateway.conftest import MODELS, UPSTREAM_KEY, catalog_of
-from tests.proofs.tollgate import KEYS, charged, invoiced, running_tollgate, statements
+from tests.proofs.tollgate import KEYS, charged, collected, findings, invoiced, running_tollgate, statements
 
 ROUNDS = 12
 TEXTS = [
@@ -165,6 +165,8 @@ async def test_the_statements_equal_the_invoices(tmp_path: Path) -> None:
         async with running_tollgate(catalog, tmp_path) as tollgate:
             calls = await use_everything(tollgate.url, simulators)
             found = await statements(tollgate.url, calls)
+            await collected(tollgate.url)
+        assert await findings(tmp_path) == []
         assert charged(found) == invoiced(simulators)
     assert sum(statement["requests"] for statement in found) == calls
     assert sum(Decimal(statement["total"]) for statement in found) == list_price(charged(found))

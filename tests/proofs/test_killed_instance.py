@@ -20,7 +20,7 @@ from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
 from tests.gateway.conftest import MODELS, UPSTREAM_KEY, catalog_of
-from tests.proofs.tollgate import KEYS, Tollgate, charged, invoiced, running_tollgate, statements
+from tests.proofs.tollgate import KEYS, Tollgate, charged, collected, findings, invoiced, running_tollgate, statements
 
 ANSWERED, CUT_OFF = 5, 6
 
@@ -91,6 +91,8 @@ async def test_calls_of_a_killed_instance(tmp_path: Path) -> None:
         assert Counter(type(record) for record in kept) == {Intent: ANSWERED + CUT_OFF, UsageEvent: ANSWERED}
         async with running_tollgate(catalog, tmp_path, **settings) as tollgate:
             found = await statements(tollgate.url, ANSWERED + CUT_OFF)
+            await collected(tollgate.url)
+    assert await findings(tmp_path) == []
     exact, cut = (statement["lines"] for statement in found)
     assert sum(line["requests"] for line in exact) == ANSWERED
     assert not any(line["estimated_requests"] or line["orphaned_requests"] for line in exact)

@@ -19,7 +19,7 @@ from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
 from tests.gateway.conftest import MODELS, OPERATOR_KEY, UPSTREAM_KEY, catalog_of
-from tests.proofs.tollgate import KEYS, Tollgate, charged, invoiced, running_tollgate, statements
+from tests.proofs.tollgate import KEYS, Tollgate, charged, collected, findings, invoiced, running_tollgate, statements
 
 CALLS = 30
 
@@ -97,6 +97,8 @@ async def test_a_stream_that_is_away(tmp_path: Path) -> None:
         found = await statements(tollgate.url, 3 * CALLS)
         assert charged(found) == invoiced(simulators)
         assert sum(statement["requests"] for statement in found) == 3 * CALLS
+        await collected(tollgate.url)
+    assert await findings(tmp_path) == []
 
 
 @pytest.mark.timeout(180)
@@ -113,3 +115,5 @@ async def test_both_are_away(tmp_path: Path) -> None:
         assert charged(found) == invoiced(simulators)
         assert sum(statement["requests"] for statement in found) == 2 * CALLS
         await until(tollgate, "tollgate_usage_events_lost_total", 0)
+        await collected(tollgate.url)
+    assert await findings(tmp_path) == []

@@ -17,8 +17,11 @@ from typing import Any
 import httpx2
 
 from gateway.answers import split_version
+from local.events import LocalStream
 from local.simulator.server import Simulator
+from local.tables import SQLiteTables
 from tests.gateway.conftest import OPERATOR_KEY, UPSTREAM_KEY
+from tests.proofs.fire.books import close_days
 
 ROOT = Path(__file__).parents[2]
 KEYS = {"team-a": "sk-team-a", "team-b": "sk-team-b"}
@@ -74,6 +77,28 @@ async def statements(url: str, requests: int) -> list[dict[str, Any]]:
             if sum(statement["requests"] for statement in found) >= requests:
                 return found
             await asyncio.sleep(0.05)
+
+
+async def collected(url: str) -> None:
+    """Wait until the collector has read all that the hub holds."""
+    async with httpx2.AsyncClient(base_url=url, headers={"api-key": OPERATOR_KEY}) as client, asyncio.timeout(30):
+        while True:
+            proof = (await client.get(f"/chargeback/proofs/{datetime.now(UTC):%Y-%m-%d}")).raise_for_status().json()
+            if not any(lane["lag"] for lane in proof["lanes"]):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def findings(state: Path) -> list[str]:
+    """Close the days of a product that was stopped, and return whatever does not agree in them."""
+    tables, hub = SQLiteTables(state / "tables.sqlite"), LocalStream(state / "events-usage.sqlite")
+    try:
+        proofs = await close_days(tables, hub)
+    finally:
+        await hub.close()
+        await tables.close()
+    assert proofs, "no day could be closed"
+    return [finding for proof in proofs for finding in proof.findings]
 
 
 def charged(statements: list[dict[str, Any]]) -> dict[str, Counter[str]]:
