@@ -55,9 +55,11 @@ _status = msgspec.json.Decoder(_Status).decode
 
 def background_response(call: Call) -> str | None:
     """Return the id of the background response that a call made or shows; None where it is about none."""
+    if call.stored is None and not call.peek.background:
+        return None
     if call.stored is not None:
         return operations.stored_response(call.target) if call.stored.background else None
-    if not call.peek.background or call.attempt is None:
+    if call.attempt is None:
         return None
     made = call.reader.resources if call.reader is not None else made_in(call.attempt.body or b"")
     return next((each for each in made if each.startswith("resp_")), None)

@@ -69,7 +69,7 @@ class Meter:
         elif outcome is not None and call.tried:
             consumed = await self._consumed(call, outcome)
             events.append(self._event(call, call.member, outcome, consumed))
-            events += self._background(call)
+            events += self._of_background(call)
         if call.claim is not None:
             call.claim.settle(events)
         self._observer.call_ended(call, events)
@@ -161,15 +161,15 @@ class Meter:
         texts = texts_of(call.target.operation, attempt.body or b"")
         return await self._estimate(call, texts, report.model if report else "")
 
-    def _background(self, call: Call) -> list[UsageEvent]:
+    def _of_background(self, call: Call) -> list[UsageEvent]:
         """Return the bill of a background response whose usage a call tells; each call that does makes the same one.
 
         Marked as replayed it is looked for in the ledger first, so that it counts once however often it is told.
         """
-        response, report = background_response(call), report_of(call)
-        if response is None or report is None or report.usage is None or call.attempt is None:
+        if (response := background_response(call)) is None:
             return []
-        if call.attempt.answer.status >= 400:
+        report = report_of(call)
+        if report is None or report.usage is None or call.attempt is None or call.attempt.answer.status >= 400:
             return []
         event = self._event(call, call.member, "completed", _reported(report, report.usage))
         changes = {"id": response, "parent": call.id, "operation": operations.RESPONSES, "replayed": True}
