@@ -1,5 +1,6 @@
 """Ticket enrichment of a running Tollgate, as the command line calls it."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,29 +18,33 @@ _ANSWER: Final = ("suggestions", "patch", "tasks", "usage", "cost")
 class EnrichmentApi:
     """Asks one ticket after another; from several threads several at a time.
 
-    `sleep` and `monotonic` are the time between asking for a job, in seconds.
+    `sleep` and `monotonic` are the time between asking for a job, in seconds; `draw` makes the key of a ticket's
+    answer.
     """
 
     api: TollgateApi
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
+    draw: Callable[[], str] = lambda: os.urandom(16).hex()
 
     def enrich(self, body: Json) -> Json:
         """Return what /enrich answers, at once or as the job that it made. Raises Refused and Unreachable.
 
         Where the gateway asks to come back, it is asked again as it says, up to TRIES times.
         """
+        # Whoever asks from a shell wants a new answer; what is asked again after a failure is not to be paid twice.
+        key = self.draw()
         for _ in range(TRIES - 1):
             try:
-                return self._enriched(body)
+                return self._enriched(body, key)
             except Refused as refused:
                 if refused.retry_after is None or refused.retry_after > LONGEST_WAIT:
                     raise
                 self.sleep(refused.retry_after)
-        return self._enriched(body)
+        return self._enriched(body, key)
 
-    def _enriched(self, body: Json) -> Json:
-        answer = self.api.answer("POST", "/enrich", body)
+    def _enriched(self, body: Json, key: str) -> Json:
+        answer = self.api.answer("POST", "/enrich", body, headers={"idempotency-key": key})
         if answer.status_code == 202:
             return self._job(answer.headers.get("location", ""), _seconds(answer.headers.get("retry-after")))
         try:

@@ -74,10 +74,15 @@ class TollgateApi:
         return found
 
     def answer(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, content: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         try:
-            answer = self._http.request(method, path, json=body, content=content)
+            answer = self._http.request(method, path, json=body, content=content, headers=headers)
         except httpx2.TimeoutException as error:
             raise Unreachable(f"{self._http.base_url} did not answer within {self._timeout:g} s.") from error
         except httpx2.HTTPError as error:

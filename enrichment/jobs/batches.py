@@ -15,6 +15,9 @@ from enrichment.jobs.runner import Runner
 from seams.clock import Clock
 from seams.events import ReceivedEvent
 
+INTAKE_AT_ONCE: Final = 16
+"""Events of a process that are being made jobs."""
+
 BATCH_SECONDS: Final = 600.0
 """No job of a batch is begun after it: the host ends a function after its `functionTimeout`, half an hour."""
 
@@ -40,6 +43,7 @@ class JobBatches:
         self._dead_letters = dead_letters
         self._clock = clock
         self._slots = asyncio.Semaphore(at_once)
+        self._intake = asyncio.Semaphore(INTAKE_AT_ONCE)
 
     async def run(self, batch: Sequence[ReceivedEvent]) -> None:
         """Make the jobs of a batch that do not exist yet, and run those that nobody else does.
@@ -53,7 +57,7 @@ class JobBatches:
         await _all([self._run(name, end) for name in distinct])
 
     async def _name(self, event: ReceivedEvent) -> JobName | None:
-        async with self._slots:
+        async with self._intake:
             try:
                 told = await self._events.read(event)
                 if isinstance(told, Order):

@@ -8,14 +8,18 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import batched
 from typing import Final
 
-from enrichment.jobs import chunks
+from enrichment.jobs.chunks import CHUNK_BYTES
 from enrichment.jobs.job import Job
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Tables, Upsert, Value
 
 TABLE: Final = "jobdeadletters"
+
+LONGEST_BODY: Final = 512 * 1024
+"""Bytes of an event that are kept."""
 
 _KEY: Final = re.compile(rb'("key"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]")
@@ -36,7 +40,9 @@ class JobDeadLetters:
             "size": len(event.body),
             "sha256": digest,
         }
-        columns |= chunks.split(_without_key(event.body)[: chunks.MAX_BYTES])
+        # As it came, for whoever looks at it with the tools of the store.
+        body = batched(_without_key(event.body)[:LONGEST_BODY], CHUNK_BYTES, strict=False)
+        columns |= {f"body_{place}": bytes(chunk) for place, chunk in enumerate(body)}
         # The digest tells events of a hub that was made anew, whose numbers start again.
         place = f"{event.partition}|{event.sequence_number:020}|{digest[:16]}"
         await self._add(event.enqueued_at, place, reason, columns)

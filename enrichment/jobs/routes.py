@@ -25,7 +25,7 @@ _REASONS: Final = {
     403: "An operator's key, which has no jobs.",
     408: "The body did not arrive in time.",
     409: "An earlier request had the same idempotency key, and another body.",
-    413: "The body is over 1 MiB, or what is kept of it over 960 KiB.",
+    413: "The body is over 1 MiB, or does not fit into a row although compressed.",
     422: "Not what the route takes; or the callback may not be sent: code callback_refused.",
     503: "The tables did not answer in time: try again after Retry-After.",
 }

@@ -1,8 +1,10 @@
 """Jobs on real tables, with time set by hand, and with work and network that a test decides on."""
 
 import asyncio
+import base64
 import itertools
 import json
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,6 +34,8 @@ from seams.tables import Entity, Tables
 
 TICKET = {"sys_id": "0123456789abcdef0123456789abcdef", "short_description": "VPN drops"}
 RESULT = {"sys_id": TICKET["sys_id"], "summary": {"issue": "VPN drops."}, "patch": {"impact": "2"}}
+NOISE = base64.b64encode(random.Random(1).randbytes(700_000)).decode()
+"""Text that shrinks by a quarter at best."""
 CALLBACK = {"url": "https://desk.example.com/hook"}
 HOSTS = "desk.example.com, sn.example.com"
 SECRETS = {"SN": "tollgate:secret", "KEY": "k-1", "OAUTH": '{"token_url": "https://sn.example.com/oauth_token.do", '

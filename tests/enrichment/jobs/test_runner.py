@@ -10,7 +10,7 @@ from enrichment.jobs.job import JobName
 from enrichment.jobs.runner import JobRules
 from enrichment.jobs.work import Made, WorkFailed, WorkRefused
 from seams.tables import TableUnavailable
-from tests.enrichment.jobs.parts import RESULT, Parts, made, order
+from tests.enrichment.jobs.parts import NOISE, RESULT, Parts, made, order
 
 NAME = JobName("team-a", "one")
 
@@ -187,7 +187,7 @@ async def test_a_result_that_is_too_large(parts: Parts) -> None:
     """A result that does not fit into a row fails the job and says so."""
 
     async def verbose(*_: object) -> Made:
-        return made("x" * 1_000_000)
+        return made(NOISE)
 
     parts.work.do = verbose
     await parts.desk.submit(order())
