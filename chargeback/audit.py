@@ -1,17 +1,22 @@
 """Whether the books of a day agree: pure, no I/O, no clock."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from itertools import pairwise
 from typing import Final
 
-from chargeback.books import DAY, Counts, LaneBooks
+from chargeback.books import DAY, Counts, LaneBooks, Share
 from chargeback.lanes import Head, Lane
 from chargeback.proofs import LaneProof, Proof, ProofTotals
 
 _SUMMED_UP: Final = tuple(name for name in ProofTotals.model_fields if name != "stored")
 _JOURNALED: Final = ("first", "last", "received", "dead_letters", "missing", "gaps", "day_events")
+
+
+type Shares = Mapping[str, Mapping[str, int]]
+"""Counts by lane and subscription."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +40,20 @@ class Evidence:
 
 def audit(evidence: Evidence, *, over: bool) -> Proof:
     """Return the proof of a day, which is open unless it is `over` and was collected to its end."""
-    audits = [_LaneAudit(evidence, lane) for lane in sorted(_lanes(evidence))]
+    summed = _by_lane(evidence.counts.summed)
+    stored = None if evidence.counts.stored is None else _by_lane(evidence.counts.stored)
+    audits = [_LaneAudit(evidence, lane, summed, stored) for lane in sorted(_lanes(evidence))]
     audits = [each for each in audits if each.took_part()]
     proofs = [each.proof for each in audits]
     is_open = not over or any(proof.lag for proof in proofs)
     findings = [text for each in audits for text in each.findings(settled=not is_open)]
     totals = {name: sum(getattr(proof, name) for proof in proofs) for name in _SUMMED_UP}
-    stored = None if evidence.counts.stored is None else sum(evidence.counts.stored.values())
+    rows = None if evidence.counts.stored is None else sum(evidence.counts.stored.values())
     return Proof(
         day=evidence.day,
         status="open" if is_open else "broken" if findings else "proved",
         findings=findings,
-        totals=ProofTotals(**totals, stored=stored),
+        totals=ProofTotals(**totals, stored=rows),
         lanes=proofs,
     )
 
@@ -54,6 +61,13 @@ def audit(evidence: Evidence, *, over: bool) -> Proof:
 def agrees(proof: Proof, evidence: Evidence) -> bool:
     """Tell whether the lanes are still as this proof found them; sums and rows are not looked at."""
     return _journaled(proof) == _journaled(audit(evidence, over=True))
+
+
+def _by_lane(counts: Mapping[Share, int]) -> Shares:
+    shares: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for (subscription, lane), count in counts.items():
+        shares[lane][subscription] = count
+    return shares
 
 
 def _journaled(proof: Proof) -> dict[str, list[object]]:
@@ -71,13 +85,13 @@ def _lanes(evidence: Evidence) -> set[Lane]:
 class _LaneAudit:
     """One lane's part in the day."""
 
-    def __init__(self, evidence: Evidence, lane: Lane) -> None:
+    def __init__(self, evidence: Evidence, lane: Lane, summed: Shares, stored: Shares | None) -> None:
         self._evidence = evidence
         self._lane = lane
         self._books = evidence.lanes.get(lane, LaneBooks(Head()))
         self._day = self._books.on(evidence.day)
-        self._summed = self._shares(evidence.counts.summed)
-        self._stored = None if evidence.counts.stored is None else self._shares(evidence.counts.stored)
+        self._summed = summed.get(lane.name, {})
+        self._stored = None if stored is None else stored.get(lane.name, {})
         self._holes = list(self._missing_books())
         self.proof = self._proof()
 
@@ -181,9 +195,6 @@ class _LaneAudit:
         after = latest.day if latest else date.min
         if head.last_seq >= first and after < day <= head.enqueued_at.date():
             yield f"numbers up to {head.last_seq} are in no day's books"
-
-    def _shares(self, counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
-        return {subscription: count for (subscription, lane), count in counts.items() if lane == self._lane.name}
 
 
 def _numbers(first: int, last: int) -> str:

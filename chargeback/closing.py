@@ -11,12 +11,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from chargeback import proofs
 from chargeback.audit import Evidence, agrees, audit
 from chargeback.books import DAY, Books, Counts, LaneBooks
 from chargeback.errors import DayInvalid
+from chargeback.hub import Hub
 from chargeback.lanes import Lane
 from chargeback.proofs import PROOFS, Proof
 from seams.clock import Clock
@@ -29,14 +30,6 @@ _LOOKS: Final = 3
 _MAX_TRIES: Final = 10
 
 log: Final = logging.getLogger(__name__)
-
-
-class Hub(Protocol):
-    """The part of seams.events.EventStream that tells what there is to read."""
-
-    async def incarnation(self) -> str: ...
-
-    async def ends(self) -> Mapping[str, int]: ...
 
 
 class Closing:

@@ -18,11 +18,12 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from chargeback import details, intents, lanes
 from chargeback.concurrency import MAX_CALLS, MAX_TRIES, all_of, give_way
 from chargeback.details import USAGE
+from chargeback.hub import Hub
 from chargeback.intents import OPEN, OpenCall, OpenRow
 from chargeback.lane_journal import known_lanes
 from chargeback.lanes import HEAD, LANES, Head, Lane
@@ -35,16 +36,6 @@ from seams.tables import Delete, Operation, Replace, Table, TableConflict, Table
 _DAY: Final = timedelta(days=1)
 
 logger = logging.getLogger(__name__)
-
-
-class Hub(Protocol):
-    """The part of seams.events.EventStream that tells how far a collector has to read."""
-
-    async def incarnation(self) -> str: ...
-
-    async def ends(self) -> Mapping[str, int]:
-        """Return the number of each partition's last event, -1 where there is none. Raises StreamUnavailable."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chargeback.closing import Closing, Hub
+from chargeback.closing import Closing
 from chargeback.details import USAGE
+from chargeback.hub import Hub
 from chargeback.lanes import LANES
 from chargeback.proofs import Proof
 from chargeback.rollups import METERS, ROLLUPS, from_entity
