@@ -18,7 +18,7 @@ from enrichment.ticket import Ticket
 from enrichment.words import WordVectors
 
 NEAREST: Final = 5
-LEAST: Final = {"embeddings": 0.35, "words": 0.12}
+LEAST: Final = {"embeddings": 0.3, "words": 0.12}
 """Below it tickets have nothing to do with each other; embeddings of any two texts are somewhat alike."""
 _CHARACTERS: Final = 2_000
 """Of a ticket's title and description that are compared."""

@@ -63,7 +63,7 @@ class TicketText:
         if name == "entities":
             return self.named()
         if name == "steps":
-            return list(reversed(self.quotations))
+            return list(reversed(self._those(lambda each: _is_field(each) or _is_entry(each))))
         if name == "resolution":
             return self._those(_is_closing) or self._those(lambda each: _is_entry(each) and _says(_SOLVED, each))
         return self._those(_POOLS.get(name, lambda _: True))
@@ -87,6 +87,8 @@ def verdict(options: Sequence[str], text: str, sentences: Sequence[str], *, may_
     evidence = topics.speaks_for(value, sentences)
     if not decided and may_abstain and not any(map(str.isdigit, value)):
         return {"evidence": evidence, "value": None, "confidence": 0.3}
+    if not decided and not may_abstain:
+        return {"evidence": "", "value": value, "confidence": 0.8}
     return {"evidence": evidence, "value": value, "confidence": 0.92 if decided else 0.55}
 
 
