@@ -1,5 +1,6 @@
 """Dead letters over HTTP: operators alone, bounded, refused by name."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from chargeback import deadletter_routes
 from chargeback.deadletter_routes import router
 from chargeback.errors import ChargebackError
 from chargeback.ledger import Ledger
@@ -135,3 +137,18 @@ async def test_operators_only(http: httpx2.AsyncClient, method: str, path: str) 
     unknown = await http.request(method, PATH + path, headers={"api-key": ""})
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "permission_denied")
     assert unknown.status_code == 401
+
+
+async def test_a_slow_body(http: httpx2.AsyncClient, ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mended event that does not arrive in time is refused as such, and nothing is published."""
+    monkeypatch.setattr(deadletter_routes, "BODY_SECONDS", 0.05)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    async with asyncio.timeout(20):
+        answer = await http.post(f"{PATH}/{ids[0]}/requeue", content=trickle())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "request_timeout")
+    waiting = (await http.get(PATH, params={"waiting": "true"})).json()["dead_letters"]
+    assert len(waiting) == 3
