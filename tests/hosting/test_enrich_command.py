@@ -87,6 +87,15 @@ async def test_many_tickets(url: str, tmp_path: Path) -> None:
     assert "5 of 5 tickets" in table.out
 
 
+async def test_each_run_asks_anew(url: str, tmp_path: Path) -> None:
+    """The same ticket with other choices is answered with these, though ticket and tasks would make it the same job."""
+    ticket = TICKET | {"sys_id": "9d385017c611228701d22104cc95c371", "sys_updated_on": "2026-11-21 08:00:00"}
+    for category in ("Network", "Hardware"):
+        body = {"ticket": ticket, "tasks": ["classification"], "choices": {"category": [category]}}
+        ran = await tollgate(url, "enrich", written(tmp_path, body), "--json", key=KEY)
+        assert ran.code == 0, ran.err
+
+
 async def test_the_key_is_a_subscriptions(url: str, tmp_path: Path) -> None:
     """A wrong key and an operator's are refused with the reason; without a key nothing is asked."""
     file = written(tmp_path, TICKET)
@@ -134,9 +143,11 @@ def test_a_file_that_is_not_json(tmp_path: Path) -> None:
 async def test_come_back_and_job(tmp_path: Path) -> None:
     """A 429 is waited for as it says; a 202 is followed to the job's result."""
     asked: list[str] = []
+    keys: set[str] = set()
 
-    async def enrich(_: Request) -> Response:
+    async def enrich(request: Request) -> Response:
         asked.append("enrich")
+        keys.add(request.headers["idempotency-key"])
         if len(asked) == 1:
             error = {"code": "429", "message": "Slow down."}
             return JSONResponse({"error": error}, 429, headers={"retry-after": "0"})
@@ -152,6 +163,7 @@ async def test_come_back_and_job(tmp_path: Path) -> None:
         ran = await tollgate(url, "enrich", written(tmp_path, TICKET), "--json", key=KEY)
     assert (ran.code, ran.json) == (0, ANSWER)
     assert asked == ["enrich", "enrich", "job", "job"]
+    assert len(keys) == 1
 
 
 async def test_one_of_many_fails(tmp_path: Path) -> None:
