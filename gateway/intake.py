@@ -117,9 +117,9 @@ class Intake:
 
     def _upload(self, target: Target, head: _Head, receive: Receive) -> Upload:
         content_type = head.upstream["content-type"]
-        by_form = target.deployment is None and content_type.lower().startswith(FORM)
-        form = FormReader(content_type) if by_form else None
-        return Upload(receive, self._rules, self._space, length=head.length, form=form)
+        is_form = content_type.lower().startswith(FORM)
+        form = FormReader(content_type) if is_form and target.deployment is None else None
+        return Upload(receive, self._rules, self._space, length=head.length, is_form=is_form, form=form)
 
     async def _call(self, request: _Asked, body: bytes, upload: Upload | None) -> Call:
         target, head, asked, caller = request.target, request.head, request.peek, request.caller

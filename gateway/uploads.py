@@ -41,18 +41,26 @@ class UploadSpace:
 
 
 class Upload:
-    """One body on its way. `form` is read along, for the model that it names; `length` is None where it is not told.
+    """One body on its way. `form` is read along where it has to name the model; `length` is None where it is not told.
 
     `fault` is why the caller's side broke off, which ends every reading.
     """
 
     def __init__(
-        self, receive: Receive, rules: BodyRules, space: UploadSpace, *, length: int | None, form: FormReader | None
+        self,
+        receive: Receive,
+        rules: BodyRules,
+        space: UploadSpace,
+        *,
+        length: int | None,
+        is_form: bool = False,
+        form: FormReader | None = None,
     ) -> None:
         self._receive = receive
         self._limit = rules.limit
         self._timeout = self._patience = rules.timeout
         self._space = space
+        self.is_form = is_form
         self._form = form
         self._length = length
         self._lock = asyncio.Lock()

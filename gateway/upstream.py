@@ -93,7 +93,7 @@ async def whole(answer: Answer, most: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > most:
-            raise UpstreamNonsense("the answer is too large")
+            raise UpstreamNonsense(f"the answer is larger than {most} bytes")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -152,7 +152,8 @@ class AiohttpUpstream:
 async def _send(session: aiohttp.ClientSession, request: Request, attempt: SimpleNamespace) -> Answer:
     body, headers = request.body, request.headers
     if not isinstance(body, bytes) and body.length is not None:
-        headers = {**headers, "content-length": str(body.length)}
+        headers = {**headers, "content-length": str(body.length)} if body.length else headers
+        body = body if body.length else b""
     try:
         answer = await session.request(
             request.method,

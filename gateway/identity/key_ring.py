@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gateway.errors import IdentityUnavailable, TokenRefused
 from gateway.identity.jwks import KeysUnreadable, read_discovery, read_keys
-from gateway.upstream import Request, Upstream, UpstreamError
+from gateway.upstream import Request, Upstream, UpstreamError, whole
 from seams.clock import Clock
 
 LARGEST_DOCUMENT = 1024 * 1024
@@ -168,12 +168,7 @@ class KeyRing:
         try:
             if answer.status != 200:
                 raise KeysUnreadable(f"{url} answered {answer.status}")
-            body = bytearray()
-            while part := await answer.chunk():
-                body += part
-                if len(body) > LARGEST_DOCUMENT:
-                    raise KeysUnreadable(f"{url} answered more than {LARGEST_DOCUMENT} bytes")
-            return bytes(body)
+            return await whole(answer, LARGEST_DOCUMENT)
         finally:
             answer.close()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway.bodies import NOT_JSON
-from gateway.upstream import Answer, Request, Upstream, UpstreamError
+from gateway.upstream import Request, Upstream, UpstreamError, whole
 from seams.tokens import TokenSource, TokenUnavailable
 
 PATH = "/contentsafety/text:shieldPrompt?api-version=2024-09-01"
@@ -85,18 +85,9 @@ class ContentSafety:
             headers["authorization"] = f"Bearer {await self._credential.token()}"
         answer = await self._upstream.send(Request("POST", self._url, headers, msgspec.json.encode(asked)))
         try:
-            return answer.status, await _whole(answer)
+            return answer.status, await whole(answer, LONGEST_ANSWER)
         finally:
             answer.close()
-
-
-async def _whole(answer: Answer) -> bytes:
-    body = b""
-    while part := await answer.chunk():
-        body += part
-        if len(body) > LONGEST_ANSWER:
-            raise SafetyUnavailable("its answer is too large")
-    return body
 
 
 def _attack(question: Question, body: bytes) -> bool:

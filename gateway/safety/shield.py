@@ -62,6 +62,8 @@ class PromptShield:
             raise PromptAttack("The prompt was refused: it reads as an attack on the model's instructions.")
 
     async def _attacked(self, call: Call) -> bool:
+        if call.upload is not None and call.upload.length != 0 and not call.upload.is_form:
+            raise SafetyUnavailable("a file cannot be checked")
         messages = messages_in(call.target.operation, call.body)
         prompt = "\n\n".join(message.text for message in messages if message.role == USER)
         asked = questions(prompt, [message.text for message in messages if message.role == TOOL])

@@ -165,6 +165,14 @@ async def test_an_early_answer_is_passed_on(counter: TokenCounter) -> None:
         assert (await client.post(PATH, content=WAVE, headers=OCTETS)).status_code == 400
 
 
+async def test_no_body_is_none(counter: TokenCounter) -> None:
+    """A request without a body has none upstream either, whatever its content type announces."""
+    backend = AudioBackend()
+    async with gateway_to(counter, backend) as (_, client):
+        assert (await client.get("/openai/deployments/whisper/voices", headers=OCTETS)).status_code == 200
+    assert not {b"content-length", b"transfer-encoding"} & set(backend.headers)
+
+
 async def test_over_the_limit_in_mid_stream(counter: TokenCounter) -> None:
     """An upload of unknown length is broken off where it is over the limit; its backend sees no end of it."""
     backend = AudioBackend()

@@ -36,7 +36,7 @@ class Caller:
 
 
 def upload(caller: Caller, *, room: int = 10**9, rules: BodyRules = RULES, form: FormReader | None = None) -> Upload:
-    return Upload(caller, rules, UploadSpace(room), length=None, form=form)
+    return Upload(caller, rules, UploadSpace(room), length=None, is_form=form is not None, form=form)
 
 
 async def whole(upload: Upload, model: str | None = None) -> bytes:
@@ -93,7 +93,7 @@ async def test_without_room_it_goes_by() -> None:
 async def test_room_is_shared_and_given_back() -> None:
     """What one upload keeps is missing for another until the first one is closed."""
     space = UploadSpace(3 * KEPT_IN_MEMORY)
-    first, second, third = (Upload(Caller([BODY] * 4), RULES, space, length=None, form=None) for _ in range(3))
+    first, second, third = (Upload(Caller([BODY] * 4), RULES, space, length=None) for _ in range(3))
     assert await whole(first) == BODY * 4
     assert await whole(second) == BODY * 4
     assert (first.repeatable, second.repeatable) == (True, False)
@@ -108,7 +108,7 @@ async def test_a_full_disk_is_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path
     """Where nothing can be written, the upload goes on without being kept, and its room is free again."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     space = UploadSpace(KEPT_IN_MEMORY)
-    reading = Upload(Caller([BODY] * 3), RULES, space, length=None, form=None)
+    reading = Upload(Caller([BODY] * 3), RULES, space, length=None)
     assert await whole(reading) == BODY * 3
     assert not reading.repeatable
     assert space.take(KEPT_IN_MEMORY)

@@ -1,9 +1,11 @@
 """The prompt shield in a running gateway, against a Content Safety service on a port of its own."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 from hypothesis import given
@@ -144,6 +146,21 @@ async def test_without_a_service_the_subscription_decides(
     async with run_gateway(simulators, counter, catalog=catalog, shield=NO_DETECTOR) as gateway:
         with pytest.raises(openai.InternalServerError, match="could not be checked"):
             await ask(gateway)
+
+
+@pytest.mark.parametrize("fail", ["closed", "open"])
+async def test_what_cannot_be_read_cannot_be_checked(
+    simulators: dict[str, Simulator], counter: TokenCounter, fail: str
+) -> None:
+    """What says that it is a file goes unchecked only where the subscription lets it; chat is read whatever it says."""
+    body = {"messages": ATTACKING}
+    async with shielded(simulators, counter, FakeContentSafety(), prompt_shield=True, fail=fail) as gateway:
+        headers = {"api-key": KEY, "content-type": "audio/wav"}
+        async with httpx2.AsyncClient(base_url=gateway.url, headers=headers) as client:
+            chat = await client.post("/openai/deployments/gpt-4o/Chat/Completions", content=json.dumps(body))
+            other = await client.post("/openai/deployments/gpt-4o/extensions/chat", content=json.dumps(body))
+    assert chat.json()["error"]["code"] == "content_filter"
+    assert (other.status_code == 503) == (fail == "closed")
 
 
 async def test_reached_by_identity(simulators: dict[str, Simulator], counter: TokenCounter) -> None:
