@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from enrichment.jobs.deadletters import JobDeadLetters
 from enrichment.jobs.desk import JobDesk
 from enrichment.jobs.errors import OrderRefused
 from enrichment.jobs.events import EventImpossible, JobEvents
-from enrichment.jobs.job import JobName
+from enrichment.jobs.job import Job, JobName
 from enrichment.jobs.order import Order
 from enrichment.jobs.runner import Runner
 from seams.clock import Clock
@@ -52,28 +53,41 @@ class JobBatches:
         others have ended; the batch may then come again.
         """
         end = self._clock.monotonic() + BATCH_SECONDS
-        names = await _all([self._name(event) for event in batch])
-        distinct = dict.fromkeys(name for name in names if name is not None)
-        await _all([self._run(name, end) for name in distinct])
+        taken = [each for each in await _all([self._taken(event) for event in batch]) if each is not None]
+        # One that was made just now comes last of its name, and stays: it need not be read again.
+        distinct = {each.name: each for each in sorted(taken, key=lambda each: each.made is not None)}
+        await _all([self._run(each, end) for each in distinct.values()])
 
-    async def _name(self, event: ReceivedEvent) -> JobName | None:
+    async def _taken(self, event: ReceivedEvent) -> "_Taken | None":
         async with self._intake:
             try:
                 told = await self._events.read(event)
-                if isinstance(told, Order):
-                    await self._desk.keep(told)
-                    return told.name
+                if not isinstance(told, Order):
+                    return _Taken(told)
+                kept = await self._desk.keep(told)
             except (EventImpossible, OrderRefused) as error:
                 _log.warning("event %d of partition %s is no job: %s", event.sequence_number, event.partition, error)
                 await self._dead_letters.add_event(event, str(error))
                 return None
-            return told
+            return _Taken(told.name, kept.job if kept.new else None, told.request)
 
-    async def _run(self, name: JobName, end: float) -> None:
+    async def _run(self, taken: "_Taken", end: float) -> None:
         async with self._slots:
-            if self._clock.monotonic() < end:
-                await self._runner.run(name)
-            # Else its reminder hands it over again.
+            if self._clock.monotonic() >= end:
+                return  # its reminder hands it over again
+            if taken.made is None:
+                await self._runner.run(taken.name)
+            else:
+                await self._runner.start(taken.made, taken.request)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A job of a batch; `made` where the batch has made it, of this request."""
+
+    name: JobName
+    made: Job | None = None
+    request: bytes = b""
 
 
 async def _all[T](calls: Sequence[Coroutine[None, None, T]]) -> list[T]:

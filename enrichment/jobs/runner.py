@@ -64,29 +64,30 @@ class Runner:
 
         Raises TableUnavailable; the job's lease then runs out, and it is taken over.
         """
-        found = await self._store.get(name)
-        if found is None or not found.promised or not found.ready(self._clock.now()):
+        opened = await self._store.opened(name)
+        if opened is not None:
+            await self.start(*opened)
+
+    async def start(self, found: Job, request: bytes) -> None:
+        """Run a job as it was read, or made, with its request; see `run`."""
+        if not found.promised or not found.ready(self._clock.now()):
             return
         try:
             job = await self._store.change(found.claimed(self._owner(), self._clock.now(), self.rules.lease))
         except TableConflict:
             return
-        if job.attempts <= self.rules.attempts:
-            await self.work_on(job)
-        else:
-            # Whoever ran it last died of it, or with it.
-            died = Failure.of("attempts_exhausted", "Whatever ran the job died, each time.")
-            await self._fail(self.lease(job), found.failure or died)
-
-    async def work_on(self, job: Job) -> None:
-        """Do the work of a job that was claimed. Raises TableUnavailable."""
         lease = self.lease(job)
         try:
-            async with lease.kept():
-                outcome = await self._outcome(job)
-            await self.settle(lease, outcome)
+            if job.attempts <= self.rules.attempts:
+                async with lease.kept():
+                    outcome = await made_by(self._work.perform(job.name, request), self.rules.work_seconds)
+                await self.settle(lease, outcome)
+            else:
+                # Whoever ran it last died of it, or with it.
+                died = Failure.of("attempts_exhausted", "Whatever ran the job died, each time.")
+                await self._fail(lease, found.failure or died)
         except LeaseLost:
-            _log.warning("job %s was taken over; its work here is dropped", job.name.key())
+            _log.warning("job %s was taken over; what was done here is dropped", job.name.key())
 
     def lease(self, job: Job) -> Lease:
         return Lease(self._store, self._clock, job, self.rules.lease)
@@ -103,10 +104,6 @@ class Runner:
                 await self._requeue(lease, outcome)
             case WorkRefused() | WorkFailed():
                 await self._fail(lease, outcome.failure)
-
-    async def _outcome(self, job: Job) -> Outcome:
-        request = await self._store.request(job.name)
-        return await made_by(self._work.perform(job.name, request), self.rules.work_seconds)
 
     async def _requeue(self, lease: Lease, failed: WorkFailed) -> None:
         pause = self.rules.pause * 4 ** (lease.job.attempts - 1)

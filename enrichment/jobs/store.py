@@ -1,7 +1,7 @@
 """Jobs in the table `jobs`: one partition each, PartitionKey `subscription|id`.
 
-Its rows are `job` (what changes), `request` and `result` (JSON, in chunks). Request and job are written together, and
-so are result and outcome: a reader never finds the one without the other.
+Its rows are `job` (what changes), `request` and `result` (JSON, in chunks), and come in this order. Request and job are
+written together, and so are result and outcome: a reader never finds the one without the other.
 """
 
 from dataclasses import replace
@@ -36,13 +36,19 @@ class JobStore:
         found = await (await self._table()).get(name.key(), _JOB)
         return None if found is None else _job(found)
 
-    async def request(self, name: JobName) -> bytes:
-        """Return the request of a job that exists."""
-        return await self._body(name, _REQUEST)
+    async def opened(self, name: JobName) -> tuple[Job, bytes] | None:
+        """Return a job with its request, in one question to the store; None where there is none."""
+        rows = {entity.row: entity async for entity in (await self._table()).query(name.key(), first=_JOB, end=_RESULT)}
+        if _JOB not in rows:
+            return None
+        return _job(rows[_JOB]), chunks.join(rows[_REQUEST].values)
 
     async def result(self, name: JobName) -> bytes:
-        """Return the result of a job that succeeded."""
-        return await self._body(name, _RESULT)
+        """Return the result of a job that succeeded. Raises TableConflict where it was removed meanwhile."""
+        found = await (await self._table()).get(name.key(), _RESULT)
+        if found is None:
+            raise TableConflict("the job has no result: it was removed")
+        return chunks.join(found.values)
 
     async def change(self, job: Job) -> Job:
         """Put the job in place of the one that was read, whose ETag it has."""
@@ -62,12 +68,6 @@ class JobStore:
         others = [each.row async for each in table.query(partition) if each.row != _JOB]
         deletions: list[Operation] = [Delete(partition, _JOB, job.etag), *(Delete(partition, row) for row in others)]
         await table.transact(deletions)
-
-    async def _body(self, name: JobName, row: str) -> bytes:
-        found = await (await self._table()).get(name.key(), row)
-        if found is None:
-            raise TableConflict(f"the job has no {row}: it was removed")
-        return chunks.join(found.values)
 
     async def _table(self) -> Table:
         return await self._tables.table(TABLE)

@@ -49,13 +49,15 @@ async def test_a_life(tables: Tables, name: JobName) -> None:
     ended = waiting.ended(NOW, None)
     finished = await store.finish(replace(ended, delivery=Delivery("pending", 2, NOW, "error")), b"result")
     assert await store.get(name) == finished
-    assert (await store.request(name), await store.result(name)) == (b"request", b"result")
+    assert await store.opened(name) == (finished, b"request")
+    assert await store.result(name) == b"result"
     with pytest.raises(TableConflict):
         await store.remove(waiting)
     await store.remove(finished)
     assert await store.get(name) is None
-    await store.create(Job(name, "digest", NOW), b"again")
-    assert await store.request(name) == b"again"
+    assert await store.opened(name) is None
+    again = await store.create(Job(name, "digest", NOW), b"again")
+    assert await store.opened(name) == (again, b"again")
 
 
 async def test_the_largest(tables: Tables, name: JobName) -> None:
@@ -64,7 +66,9 @@ async def test_the_largest(tables: Tables, name: JobName) -> None:
     body = os.urandom(chunks.MAX_BYTES - 1000)  # what does not shrink grows a little
     job = await store.create(Job(name, "digest", NOW), body)
     await store.finish(job, body)
-    assert await store.request(name) == body
+    opened = await store.opened(name)
+    assert opened is not None
+    assert opened[1] == body
     assert await store.result(name) == body
     with pytest.raises(chunks.TooLarge, match="compressed, and at most 655360"):
         await store.create(Job(JobName("team-b", name.id), "digest", NOW), body + os.urandom(2000))
