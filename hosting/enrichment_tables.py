@@ -83,6 +83,8 @@ def _findings(answer: Json) -> Iterable[RenderableType]:
     for task in answer["tasks"]:
         if task["status"] == "failed":
             yield Text(f"{task['name']} failed: {_error(task)['message']}", style="red")
+        for warning in task.get("warnings", ()):
+            yield Text(f"{task['name']}: {warning['message']}", style="yellow")
 
 
 def _lists(answer: Json) -> Iterable[RenderableType]:

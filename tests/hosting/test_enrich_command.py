@@ -172,17 +172,22 @@ async def test_one_of_many_fails(tmp_path: Path) -> None:
     async def enrich(request: Request) -> Response:
         number = (await request.json())["ticket"]["number"]
         failed = {"name": "reply", "status": "failed", "error": {"code": "refusal", "message": "It refused."}}
+        warned = {"name": "summary", "status": "succeeded", "warnings": [{"code": "x", "message": "A part was cut."}]}
         match number:
             case "INC0":
                 return JSONResponse({"error": {"code": "invalid_request", "message": "Too long."}}, 422)
             case "INC1":
-                return JSONResponse(ANSWER | {"tasks": [failed]})
+                return JSONResponse(ANSWER | {"tasks": [failed, warned]})
             case _:
                 return JSONResponse(ANSWER)
 
     async with served(Starlette(routes=[Route("/enrich", enrich, methods=["POST"])])) as url:
         file = written(tmp_path, [TICKET | {"number": f"INC{number}"} for number in range(3)])
         ran = await tollgate(url, "enrich", file, key=KEY)
+        alone = await tollgate(url, "enrich", written(tmp_path, TICKET), key=KEY)
+        assert alone.code == 1
+        for shown in ("No suggestions.", "reply failed: It refused.", "summary: A part was cut.", "1 not priced"):
+            assert shown in alone.out
     assert ran.code == 1
     assert "INC0: Too long." in ran.err
     assert "reply: refusal" in ran.out
