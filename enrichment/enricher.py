@@ -74,20 +74,28 @@ class Enricher:
         runs = [Run[Findings](name, TASKS[name].prompt, Asker(way)) for name in request.tasks if name not in kept]
         case = case_of(request, self._rules.triage)
         digest = Run[tuple[Part, ...]](DIGEST, DIGEST_PROMPT, Asker(way))
-        near, _ = await asyncio.gather(
+        readers = any(run.prompt for run in runs)
+        near, parts = await asyncio.gather(
             self._neighbours(request, runs, deadline),
-            self._digest(case, caller.subscription, runs, digest, deadline),
+            self._parts(case.parts if readers else (), caller.subscription, digest, deadline),
         )
-        parts = digest.result or (ends_of(case.parts) if digest.error else case.parts)
         seen = replace(case, parts=parts, material=shown(parts, way.hiding), neighbours=near)
         await asyncio.gather(*(run.until(deadline, partial(TASKS[run.name].run, seen, run.asker)) for run in runs))
-        raise_if_refused(runs)
-        began = [digest] if digest.result or digest.error else []
+        raise_if_refused(runs, digest)
+        began = [digest] if digest.ended else []
         return self._answer(seen, [*began, *runs], [run.result for run in runs if run.result], done)
 
-    async def summarize(self, caller: TicketCaller, ticket: Ticket) -> Summary:
+    async def summarize(self, caller: TicketCaller, ticket: Ticket, *, seconds: float = SYNC_SECONDS) -> Summary:
         """Return the ticket in one paragraph. Raises NoAnswer, GatewayRefused, GatewayFailed, GatewayTimeout."""
-        return await paragraph(self._way(caller, ticket), parts_of(ticket), SYNC_SECONDS)
+        deadline = asyncio.get_running_loop().time() + seconds
+        way = self._way(caller, ticket)
+        digest = Run[tuple[Part, ...]](DIGEST, DIGEST_PROMPT, Asker(way))
+        parts = await self._parts(parts_of(ticket), caller.subscription, digest, deadline)
+        summary = await paragraph(way, parts, deadline)
+        if summary.usage is None:
+            return summary
+        used = total([summary.usage, *(call.usage() for call in digest.asker.calls)])
+        return summary.model_copy(update={"usage": used})
 
     async def answer(self, caller: TicketCaller, question: Question) -> StreamedAnswer:
         """Return the answer to the question as soon as it begins. Raises as `summarize`, but for its time limit."""
@@ -127,19 +135,16 @@ class Enricher:
             async with asyncio.timeout_at(deadline):
                 return await neighbours(request.ticket, request.history, asker, self._rules.embeddings)
         except TimeoutError:
-            return Neighbours()
+            return Neighbours(late=True)
 
-    async def _digest(
-        self,
-        case: Case,
-        subscription: str,
-        runs: Sequence[Run[Findings]],
-        digest: Run[tuple[Part, ...]],
-        deadline: float,
-    ) -> None:
-        if any(run.prompt for run in runs) and too_long(case.parts):
-            work = partial(self._digests.shortened, case.parts, subscription, digest.asker)
-            await digest.until(deadline, work)
+    async def _parts(
+        self, parts: tuple[Part, ...], subscription: str, digest: Run[tuple[Part, ...]], deadline: float
+    ) -> tuple[Part, ...]:
+        """Return what of a ticket is shown to models; where the middle cannot be condensed, its two ends."""
+        if not too_long(parts):
+            return parts
+        await digest.until(deadline, partial(self._digests.shortened, parts, subscription, digest.asker))
+        return digest.result or ends_of(parts)
 
     def _answer(
         self,

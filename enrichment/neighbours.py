@@ -36,11 +36,15 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The nearest tickets, the most similar first. `fell_back`: embeddings were wanted and not to be had."""
+    """The nearest tickets, the most similar first.
+
+    `fell_back`: embeddings were wanted and not to be had. `late`: they were not there in time.
+    """
 
     method: Method = "words"
     nearest: tuple[Neighbour, ...] = ()
     fell_back: bool = False
+    late: bool = False
 
 
 async def neighbours(ticket: Ticket, history: Sequence[Ticket], asker: Asker, deployment: str) -> Neighbours:

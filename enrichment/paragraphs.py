@@ -13,11 +13,14 @@ from enrichment.material import Part
 from enrichment.prompts.paragraph import PARAGRAPH
 
 
-async def paragraph(way: Way, parts: tuple[Part, ...], seconds: float) -> Summary:
-    """Return the ticket in one paragraph. Raises NoAnswer, GatewayRefused, GatewayFailed, GatewayTimeout."""
+async def paragraph(way: Way, parts: tuple[Part, ...], deadline: float) -> Summary:
+    """Return the ticket in one paragraph by the loop's time `deadline`.
+
+    Raises NoAnswer, GatewayRefused, GatewayFailed, GatewayTimeout.
+    """
     mark = way.mark()
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(deadline):
             raw = await way.models.chat.completions.with_raw_response.create(
                 model=way.deployment,
                 messages=[
@@ -29,7 +32,7 @@ async def paragraph(way: Way, parts: tuple[Part, ...], seconds: float) -> Summar
             )
             completion = raw.parse()
     except TimeoutError as late:
-        raise GatewayTimeout(f"The model did not answer within {seconds:g} s.") from late
+        raise GatewayTimeout("The model did not answer in time.") from late
     except openai.APIError as error:
         raise from_sdk(error) from error
     except json.JSONDecodeError as garbage:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from enrichment.answers import TaskError, TaskOutcome, TaskWarning, Usage
 from enrichment.calls import Asker
@@ -28,6 +28,10 @@ class Run[T]:
     warnings: tuple[TaskWarning, ...] = ()
     error: TaskError | None = None
     cause: EnrichmentError | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.result is not None or self.error is not None
 
     async def until(self, deadline: float, work: Callable[[], Awaitable[tuple[T, tuple[TaskWarning, ...]]]]) -> None:
         """Do the work, and note how it went, by the loop's time `deadline`."""
@@ -66,8 +70,8 @@ def total(usages: Iterable[Usage]) -> Usage:
     return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
 
 
-def raise_if_refused[T](runs: Sequence[Run[T]]) -> None:
+def raise_if_refused(runs: Sequence[Run[Any]], before: Run[Any]) -> None:
     """Raise the gateway's refusal where it is all that came: its status and Retry-After are what the caller needs."""
     causes = [run.cause for run in runs if isinstance(run.cause, GatewayRefused | GatewayFailed)]
-    if causes and len(causes) == len(runs) and not any(run.asker.calls for run in runs):
+    if causes and len(causes) == len(runs) and not any(run.asker.calls for run in (*runs, before)):
         raise causes[0]

@@ -6,7 +6,7 @@ row, where binary is base64 (`seams.tables.MAX_BYTES`). JSON of tickets shrinks 
 
 import zlib
 from collections.abc import Mapping
-from itertools import batched, count
+from itertools import count
 from typing import Final
 
 from seams.tables import Value
@@ -28,7 +28,15 @@ def split(body: bytes) -> dict[str, Value]:
     kept = zlib.compress(body, _LEVEL)
     if len(kept) > MAX_BYTES:
         raise TooLarge(f"{len(kept)} bytes compressed, and at most {MAX_BYTES} can be kept")
-    return {f"body_{place}": bytes(chunk) for place, chunk in enumerate(batched(kept, CHUNK_BYTES, strict=False))}
+    return columns_of(kept)
+
+
+def columns_of(body: bytes) -> dict[str, Value]:
+    """Return bytes in columns as they are."""
+    return {
+        f"body_{place}": body[start : start + CHUNK_BYTES]
+        for place, start in enumerate(range(0, len(body), CHUNK_BYTES))
+    }
 
 
 def join(columns: Mapping[str, Value]) -> bytes:

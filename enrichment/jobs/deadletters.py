@@ -8,10 +8,9 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from itertools import batched
 from typing import Final
 
-from enrichment.jobs.chunks import CHUNK_BYTES
+from enrichment.jobs.chunks import columns_of
 from enrichment.jobs.job import Job
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Tables, Upsert, Value
@@ -41,8 +40,7 @@ class JobDeadLetters:
             "sha256": digest,
         }
         # As it came, for whoever looks at it with the tools of the store.
-        body = batched(_without_key(event.body)[:LONGEST_BODY], CHUNK_BYTES, strict=False)
-        columns |= {f"body_{place}": bytes(chunk) for place, chunk in enumerate(body)}
+        columns |= columns_of(_without_key(event.body)[:LONGEST_BODY])
         # The digest tells events of a hub that was made anew, whose numbers start again.
         place = f"{event.partition}|{event.sequence_number:020}|{digest[:16]}"
         await self._add(event.enqueued_at, place, reason, columns)

@@ -111,6 +111,9 @@ async def run(case: Case, asker: Asker) -> Found:
         if verdict is not None:
             desk.take(name, verdict, allowed)
     desk.compute_priority()
+    if choices.keys() <= set(_LEVELLED):
+        message = "The request names no choices, so that there is no suggestion for a field that takes them."
+        desk.warnings.append(TaskWarning(code="no_choices", message=message))
     return Found(Findings(suggestions=Suggestions.model_validate(desk.suggestions)), tuple(desk.warnings))
 
 

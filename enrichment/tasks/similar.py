@@ -7,6 +7,8 @@ from enrichment.case import Case, Found
 
 async def run(case: Case, _: Asker) -> Found:
     near = case.neighbours
+    if near.late:
+        raise TimeoutError
     tickets = tuple(
         SimilarTicket(
             number=each.ticket.number,

@@ -146,6 +146,14 @@ async def test_confidence_is_checked(gateway: FakeGateway, caller: httpx2.AsyncC
     }
 
 
+async def test_without_choices_levels_alone_are_suggested(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
+    """Nothing is suggested for a field whose values nobody named, and the answer says why."""
+    gateway.answers = {"classification": CLASSIFICATION}
+    told = await enriched(caller, tasks=["classification"], choices={})
+    assert told["suggestions"].keys() == {"impact", "urgency", "priority"}
+    assert [flaw["code"] for flaw in told["tasks"][0]["warnings"]] == ["no_choices"]
+
+
 async def test_similar_tickets_vote(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
     """Tickets of the history that are alike are found, and raise or lower the confidence in what they agree on."""
     history = [

@@ -43,6 +43,17 @@ async def test_a_slow_task_is_late_alone(gateway: FakeGateway, desk: TicketCalle
     ]  # fmt: skip
 
 
+async def test_neighbours_that_are_late(gateway: FakeGateway, desk: TicketCaller) -> None:
+    """Where embeddings take too long, the search is late, and not a search that found nothing."""
+    enricher = Enricher(EnricherRules(deployment="m", embeddings="e"), PerToken())
+    gateway.answers = {"embeddings": silence}
+    history = [{"number": "INC1", "short_description": "Printer on fire"}]
+    request = EnrichRequest.model_validate({"ticket": TICKET, "tasks": ["similar"], "history": history})
+    answer = await enricher.enrich(desk, request, seconds=0.2)
+    assert answer.similar is None
+    assert [task.error and task.error.code for task in answer.tasks] == ["timeout"]
+
+
 async def test_done_tasks_are_not_done_again(gateway: FakeGateway, desk: TicketCaller, enricher: Enricher) -> None:
     """A second try runs what failed; results, tokens and cost of both are one answer."""
     gateway.answers = {"summary": SUMMARY, "classification": says(completion(None, refusal="no"))}

@@ -9,6 +9,7 @@ import pytest
 from starlette.types import Receive, Send
 
 from enrichment.calls import Way
+from enrichment.digest import PIECES
 from enrichment.errors import GatewayTimeout
 from enrichment.material import Part
 from enrichment.paragraphs import paragraph
@@ -161,7 +162,7 @@ async def test_a_model_that_is_too_slow(gateway: FakeGateway) -> None:
     async with Models(gateway=gateway).for_caller("service-desk") as models:
         way = Way(models, "m", asyncio.Semaphore(1), lambda: "m4rk", Placeholders())
         with pytest.raises(GatewayTimeout) as told:
-            await paragraph(way, (Part("description", "x"),), seconds=0.05)
+            await paragraph(way, (Part("description", "x"),), asyncio.get_running_loop().time() + 0.05)
     assert told.value.status == 504
     assert left.is_set()
 
@@ -228,3 +229,20 @@ async def test_text_that_cannot_be_encoded(gateway: FakeGateway, caller: httpx2.
     answer = await caller.post("/summarize", content=body, headers={"content-type": "application/json"})
     assert answer.is_success
     assert "[description]\n^half^of^it\n" in gateway.requests[0][1]["messages"][1]["content"]
+
+
+async def test_a_long_ticket_is_condensed_first(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
+    """A journal of a megabyte costs a bounded number of calls, whose tokens are in the answer."""
+    notes = [{"value": f"entry {number} {'x' * 500}"} for number in range(1_700)]
+    gateway.answers = {"digest": {"facts": [{"entries": ["work_notes-100"], "sentence": "Much was tried."}]}}
+
+    async def reply(receive: Receive, send: Send) -> None:
+        structured = "response_format" in gateway.requests[-1][1]
+        await says(completion(json.dumps(gateway.answers["digest"]) if structured else "All in all."))(receive, send)
+
+    gateway.reply = reply
+    answer = await caller.post("/summarize", json={"description": "It never ends", "work_notes": notes})
+    assert answer.json()["summary"] == "All in all."
+    assert answer.json()["usage"]["total_tokens"] == 18 * len(gateway.requests)
+    assert len(gateway.requests) == PIECES + 1
+    assert "^Much^was^tried." in gateway.requests[-1][1]["messages"][1]["content"]

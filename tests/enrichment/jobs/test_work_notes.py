@@ -43,10 +43,16 @@ def test_long_notes_are_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [Answer(404, {}, b'{"result": {"work_notes": "Tollgate job j1"}}')]
-    + [Answer(200, {}, body) for body in (b"", b"<html>", b"[]", b'{"result": []}', b'{"result": {"work_notes": 1}}')],
+    ("status", "body", "held"),
+    [
+        (200, b'{"result": {"work_notes": "... (Work notes)\\nIssue.\\n\\nTollgate job j1\\n\\n"}}', True),
+        (200, b'{"result": {"work_notes": "... (Work notes)\\nTollgate job j1\\n\\n' + b"x" * 1000, True),
+        (200, b'{"result": {"work_notes": "... (Work notes)\\nTollgate job j12\\n\\n"}}', False),
+        (200, b'{"result": {"work_notes": ""}}', False),
+        (200, b"<html>", False),
+        (404, b"Tollgate job j1", False),
+    ],
 )
-def test_a_journal_that_cannot_be_read(answer: Answer) -> None:
-    """Where the journal cannot be read the note counts as not written: twice is better than never."""
-    assert not holds(answer, "j1")
+def test_a_note_is_found_again(status: int, body: bytes, held: bool) -> None:
+    """A note is found by its last line, in a journal that is cut off as well, and not by another job's."""
+    assert holds(Answer(status, {}, body), "j1") is held
