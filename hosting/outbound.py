@@ -49,10 +49,10 @@ class AiohttpOutbound:
         lookup: Lookup = addresses_of,
         trust: ssl.SSLContext | None = None,
     ) -> None:
-        self._timeout = aiohttp.ClientTimeout(total=seconds)
+        self._seconds = seconds
         self._allowed = allowed
         self._lookup = lookup
-        self._trust = trust or ssl.create_default_context()
+        self._trust = trust
         # Threads of its own: names that resolve slowly are a caller's choice, and must not hold up anything else.
         self._threads = ThreadPoolExecutor(_RESOLUTIONS, thread_name_prefix="outbound")
 
@@ -63,23 +63,31 @@ class AiohttpOutbound:
         if _is_address(url.host or "") and not allowed(url.host or ""):
             raise AddressForbidden(f"{url.host} is not a public address")
         try:
-            async with aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    resolver=resolver, use_dns_cache=False, force_close=True, ssl=self._trust
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=self._timeout,
-                trust_env=False,
-                auto_decompress=False,
-                headers={"user-agent": "Tollgate", "accept-encoding": "identity"},
-            ) as session:
+            async with asyncio.timeout(self._seconds), self._session(resolver, await self._trusted()) as session:
                 return await _exchanged(session, request, url)
         except OutboundError:
             raise
         except TimeoutError as late:
-            raise Unreachable(f"{url.host} did not answer within {self._timeout.total:g} s") from late
+            raise Unreachable(f"{url.host} did not answer within {self._seconds:g} s") from late
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Unreachable(f"{url.host} cannot be reached: {type(error).__name__}") from error
+
+    async def _trusted(self) -> ssl.SSLContext:
+        if self._trust is None:
+            # Not as the app starts: reading the system's certificates takes 20 milliseconds and more.
+            loop = asyncio.get_running_loop()
+            self._trust = await loop.run_in_executor(self._threads, ssl.create_default_context)
+        return self._trust
+
+    def _session(self, resolver: AbstractResolver, trust: ssl.SSLContext) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True, ssl=trust),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),  # one of our own covers more
+            trust_env=False,
+            auto_decompress=False,
+            headers={"user-agent": "Tollgate", "accept-encoding": "identity"},
+        )
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
