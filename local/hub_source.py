@@ -7,12 +7,12 @@ anew from the checkpoint. Receivers have owner level 0, as those of a Functions 
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC
 from typing import Any, Final, Never, cast
 
 from azure.eventhub import EventData
-from azure.eventhub.aio import EventHubConsumerClient
+from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.amqp import AmqpMessageBodyType
 
 from hosting.events import EventHubStream
@@ -21,6 +21,9 @@ from local.event_log import StoredEvent
 from local.event_source import Take
 from seams.clock import SystemClock
 from seams.events import StreamUnavailable
+
+type OnBatch = Callable[[PartitionContext, list[EventData]], Awaitable[None]]
+type OnError = Callable[[PartitionContext, Exception], Awaitable[None]]
 
 _ASK_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 1.0
@@ -52,29 +55,15 @@ class HubSource:
     async def follow(self, partition: str, group: str, max_batch: int, take: Take) -> Never:
         """See EventSource."""
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        async def on_batch(_: Any, events: Sequence[EventData]) -> None:
-            if not events or failed.done():
-                return
-            try:
-                await take([_stored(event) for event in events])
-                self._checkpoints.save(group, partition, _number(events[-1]))
-            except Exception as error:  # noqa: BLE001 - the SDK would swallow it and go on behind the batch
-                failed.set_exception(error)
-
-        async def on_error(_: Any, error: Exception) -> None:
-            if not failed.done():
-                failed.set_exception(StreamUnavailable(f"event hub {self._hub}: {error}"))
-
         client = self._client(group)
         receiving = asyncio.create_task(
             client.receive_batch(
-                on_batch,
+                self._on_batch(partition, group, take, failed),
                 partition_id=partition,
                 owner_level=0,
                 max_batch_size=max_batch,
                 prefetch=_PREFETCHED_BATCHES * max_batch,
-                on_error=on_error,
+                on_error=self._on_error(failed),
                 **_start(self._checkpoints.read(group, partition)),
             )
         )
@@ -89,6 +78,25 @@ class HubSource:
             receiving.cancel()
             await asyncio.wait({receiving}, timeout=_CLOSE_SECONDS)
             await client.close()
+
+    def _on_batch(self, partition: str, group: str, take: Take, failed: asyncio.Future[None]) -> OnBatch:
+        async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
+            if not events or failed.done():
+                return
+            try:
+                await take([_stored(event) for event in events])
+                self._checkpoints.save(group, partition, _number(events[-1]))
+            except Exception as error:  # noqa: BLE001 - the SDK would swallow it and go on behind the batch
+                failed.set_exception(error)
+
+        return on_batch
+
+    def _on_error(self, failed: asyncio.Future[None]) -> OnError:
+        async def on_error(_: PartitionContext, error: Exception) -> None:
+            if not failed.done():
+                failed.set_exception(StreamUnavailable(f"event hub {self._hub}: {error}"))
+
+        return on_error
 
     def _client(self, group: str) -> EventHubConsumerClient:
         return EventHubConsumerClient.from_connection_string(

@@ -5,7 +5,7 @@ The SDKs for Python (sync, aio) and JavaScript use it unmodified with a connecti
 AMQP 1.0 standard (part 1 types, 2 transport, 3 messaging, 5 security); names that begin with `x-opt-` or
 `com.microsoft:` are Event Hubs' own, as azure-eventhub 5.15 and @azure/event-hubs 6.0 read and write them.
 
-A connection's bytes go through `frames`, `values` and `performatives` into a `session`, whose links do the work:
+A connection's bytes go through `frames`, `decoding` and `performatives` into a `session`, whose links do the work:
 `intake` appends what a peer publishes, `delivery` sends what a hub holds, `requests` answers `$cbs` and `$management`.
 `hubs` and `log` keep the events. `faults` says what goes wrong on purpose, `control` sets it at run time.
 

@@ -8,27 +8,12 @@ import logging
 from collections.abc import Coroutine
 from typing import Final
 
+from local.eventhubs.answers import begin, close, end, error, open_, sasl_mechanisms, sasl_ok
 from local.eventhubs.broker import Broker
 from local.eventhubs.errors import NOT_ALLOWED, RESOURCE_LIMIT, Violation
 from local.eventhubs.frames import AMQP_HEADER, MAX_FRAME_BYTES, SASL_FRAME, SASL_HEADER
 from local.eventhubs.links import Owned
-from local.eventhubs.performatives import (
-    CHANNEL_MAX,
-    Attach,
-    Begin,
-    Detach,
-    Flow,
-    Open,
-    Transfer,
-    begin,
-    close,
-    end,
-    error,
-    open_,
-    performative_of,
-    sasl_mechanisms,
-    sasl_ok,
-)
+from local.eventhubs.performatives import CHANNEL_MAX, Attach, Begin, Detach, Flow, Open, Transfer, performative_of
 from local.eventhubs.requests import Replies
 from local.eventhubs.session import Session
 from local.eventhubs.wire import IDLE_SECONDS, Wire

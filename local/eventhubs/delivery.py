@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from local.eventhubs.addresses import Place, Selector, parse_selector
+from local.eventhubs.decoding import Described
 from local.eventhubs.errors import ARGUMENT, NOT_FOUND, Refused
 from local.eventhubs.hubs import Hub
 from local.eventhubs.links import Credit, Outlet, Owned
 from local.eventhubs.messages import delivered
 from local.eventhubs.ownership import EPOCH, Receiver
 from local.eventhubs.performatives import Attach, Flow
-from local.eventhubs.values import Described
 
 RUNTIME_METRIC: Final = "com.microsoft:enable-receiver-runtime-metric"
 _FILTER_FIELD: Final = 7

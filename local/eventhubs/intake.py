@@ -2,11 +2,12 @@
 
 from typing import Final
 
+from local.eventhubs.answers import accepted, rejected
 from local.eventhubs.errors import SERVER_BUSY
 from local.eventhubs.hubs import Hub
 from local.eventhubs.links import Incoming, Message, Outlet
 from local.eventhubs.messages import Published, published
-from local.eventhubs.performatives import Flow, Transfer, accepted, rejected
+from local.eventhubs.performatives import Flow, Transfer
 
 
 class IntakeLink:

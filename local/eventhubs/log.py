@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS events (
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """`annotations` is an encoded map, as `values.map_of` gives it, `body` the message's sections behind it."""
+    """`annotations` is an encoded map, as `encoding.map_of` gives it, `body` the message's sections behind it."""
 
     annotations: bytes
     body: bytes

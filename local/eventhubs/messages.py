@@ -7,23 +7,20 @@ annotations, of the batch or of each event. Sections from the properties on are 
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from local.eventhubs.errors import Malformed
-from local.eventhubs.log import Extent, LoggedEvent, NewEvent
-from local.eventhubs.values import (
-    Described,
+from local.eventhubs.decoding import Described, decode, map_items, skip
+from local.eventhubs.encoding import (
     add_to_map,
-    decode,
     described,
     integer,
     long,
-    map_items,
     map_of,
     map_of_pairs,
-    skip,
     string,
     symbol,
     timestamp,
 )
+from local.eventhubs.errors import Malformed
+from local.eventhubs.log import Extent, LoggedEvent, NewEvent
 
 BATCH_FORMAT: Final = 0x80013700
 MAX_MESSAGE_BYTES: Final = 1024 * 1024

@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl
 
 from local.eventhubs.addresses import Place
 from local.eventhubs.broker import Broker
+from local.eventhubs.encoding import NULL, boolean, integer, long, map_of, string, strings, timestamp
 from local.eventhubs.errors import Refused
 from local.eventhubs.hubs import Hub
 from local.eventhubs.messages import offset_of
-from local.eventhubs.values import NULL, boolean, integer, long, map_of, string, strings, timestamp
 
 _SCHEME = "SharedAccessSignature "
 

@@ -8,12 +8,14 @@ from collections import deque
 from typing import Any, Final, NamedTuple
 
 from local.eventhubs.addresses import Node
+from local.eventhubs.answers import accepted
+from local.eventhubs.decoding import decode, skip
+from local.eventhubs.encoding import EMPTY_LIST, NULL
 from local.eventhubs.errors import NOT_ALLOWED, Malformed, Refused
 from local.eventhubs.links import Credit, Incoming, Outlet, Owned
 from local.eventhubs.messages import APPLICATION_PROPERTIES, DATA, PROPERTIES, VALUE, reply, sections
 from local.eventhubs.nodes import Answer, put_token, read_properties
-from local.eventhubs.performatives import Flow, Transfer, accepted
-from local.eventhubs.values import EMPTY_LIST, NULL, decode, skip
+from local.eventhubs.performatives import Flow, Transfer
 
 MAX_REPLIES: Final = 100
 _REPLY_TO_FIELD: Final = 4

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Final, Protocol
 
 from local.eventhubs.addresses import Node, parse
+from local.eventhubs.answers import attach, attach_refused, detach, error, flow, transfer
 from local.eventhubs.broker import Broker
 from local.eventhubs.delivery import DeliveryLink, wanted_by
 from local.eventhubs.errors import DECODE, NOT_ALLOWED, RESOURCE_LIMIT, UNAUTHORIZED, Malformed, Refused, Violation
@@ -15,19 +16,7 @@ from local.eventhubs.frames import HEAD_BYTES
 from local.eventhubs.intake import IntakeLink
 from local.eventhubs.links import Owned
 from local.eventhubs.messages import MAX_MESSAGE_BYTES
-from local.eventhubs.performatives import (
-    Attach,
-    Begin,
-    Detach,
-    Flow,
-    Transfer,
-    attach,
-    attach_refused,
-    detach,
-    error,
-    flow,
-    transfer,
-)
+from local.eventhubs.performatives import Attach, Begin, Detach, Flow, Transfer
 from local.eventhubs.requests import Replies, ReplyLink, RequestLink
 from local.eventhubs.wire import Wire
 

@@ -5,21 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
+from local.eventhubs.decoding import decode
+from local.eventhubs.encoding import NULL, binary, boolean, described, list_of, map_of, string, ubyte, uint, ushort
 from local.eventhubs.frames import AMQP_HEADER, HEAD_BYTES, frame, head_of
 from local.eventhubs.performatives import ATTACH, BEGIN, FLOW, OPEN, TRANSFER
-from local.eventhubs.values import (
-    NULL,
-    binary,
-    boolean,
-    decode,
-    described,
-    list_of,
-    map_of,
-    string,
-    ubyte,
-    uint,
-    ushort,
-)
 
 SECONDS = 20.0
 

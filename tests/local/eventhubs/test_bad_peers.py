@@ -10,10 +10,10 @@ import pytest
 
 from hosting.events import EventHubStream
 from local.eventhubs import connection, errors, links, server, wire
+from local.eventhubs.encoding import NULL, described, list_of, string, uint
 from local.eventhubs.frames import AMQP_HEADER, SASL_HEADER, frame
 from local.eventhubs.performatives import ATTACH, CLOSE, DETACH, FLOW, OPEN, TRANSFER
 from local.eventhubs.server import StandIn, serve
-from local.eventhubs.values import NULL, described, list_of, string, uint
 from seams.clock import SystemClock
 from tests.local.eventhubs.peer import Peer, connected, event_of, selector
 

@@ -10,9 +10,9 @@ from azure.eventhub._pyamqp.types import AMQPTypes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.eventhubs import values
+from local.eventhubs import encoding
+from local.eventhubs.decoding import Described, decode, map_items, skip
 from local.eventhubs.errors import Malformed
-from local.eventhubs.values import Described, decode, map_items, skip
 
 LEAVES = st.one_of(
     st.none(),
@@ -76,24 +76,24 @@ def test_malformed(encoded: bytes) -> None:
 def test_what_is_written_is_read() -> None:
     """Each kind of value that the stand-in writes has the type and size that its name says."""
     cases: list[tuple[bytes, object]] = [
-        (values.uint(0), 0),
-        (values.uint(255), 255),
-        (values.uint(2**32 - 1), 2**32 - 1),
-        (values.ulong(0x80), 0x80),
-        (values.ulong(2**40), 2**40),
-        (values.ushort(7), 7),
-        (values.ubyte(7), 7),
-        (values.integer(-1), -1),
-        (values.long(-(2**63)), -(2**63)),
-        (values.timestamp(1_700_000_000_000), 1_700_000_000_000),
-        (values.string("ü" * 200), "ü" * 200),
-        (values.binary(b"\x00" * 300), b"\x00" * 300),
-        (values.symbol("amqp:not-found"), "amqp:not-found"),
-        (values.strings(["0", "1"]), ["0", "1"]),
-        (values.symbols(["PLAIN"]), ["PLAIN"]),
-        (values.described(0x24, values.list_of([])), Described(0x24, [])),
+        (encoding.uint(0), 0),
+        (encoding.uint(255), 255),
+        (encoding.uint(2**32 - 1), 2**32 - 1),
+        (encoding.ulong(0x80), 0x80),
+        (encoding.ulong(2**40), 2**40),
+        (encoding.ushort(7), 7),
+        (encoding.ubyte(7), 7),
+        (encoding.integer(-1), -1),
+        (encoding.long(-(2**63)), -(2**63)),
+        (encoding.timestamp(1_700_000_000_000), 1_700_000_000_000),
+        (encoding.string("ü" * 200), "ü" * 200),
+        (encoding.binary(b"\x00" * 300), b"\x00" * 300),
+        (encoding.symbol("amqp:not-found"), "amqp:not-found"),
+        (encoding.strings(["0", "1"]), ["0", "1"]),
+        (encoding.symbols(["PLAIN"]), ["PLAIN"]),
+        (encoding.described(0x24, encoding.list_of([])), Described(0x24, [])),
         (
-            values.add_to_map(values.map_of({values.string("b"): values.NULL}), [b"\xa1\x01a\x41"]),
+            encoding.add_to_map(encoding.map_of({encoding.string("b"): encoding.NULL}), [b"\xa1\x01a\x41"]),
             {"a": True, "b": None},
         ),
     ]
@@ -105,7 +105,7 @@ def test_map_items_are_kept_as_they_came() -> None:
     """A map's pairs can be passed on without being understood: their bytes are the sender's."""
     encoded = encoded_by_sdk({"id": {"TYPE": AMQPTypes.uuid, "VALUE": uuid.UUID(int=1)}, "n": 1})
     pairs = dict(map_items(encoded, 0))
-    assert decode(values.map_of_pairs(list(pairs.values())))[0] == decode(encoded)[0]
+    assert decode(encoding.map_of_pairs(list(pairs.values())))[0] == decode(encoded)[0]
     assert pairs["id"].endswith(uuid.UUID(int=1).bytes)
     with pytest.raises(Malformed):
         map_items(b"\x45", 0)
