@@ -89,6 +89,7 @@ def build_jobs(
         deliveries=deliveries,
         clock=clock,
         owner=_draw,
+        random=random.random,
         rules=rules,
     )
     callbacks = CallbackCheck(destinations, credentials)

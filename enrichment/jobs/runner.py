@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from enrichment.jobs.chunks import TooLarge
@@ -24,19 +24,20 @@ _log: Final = logging.getLogger(__name__)
 class JobRules:
     """`lease` is how long a job stays its holder's after his death; `work_seconds` bounds one try of its work.
 
-    A failure that may pass is tried again after `pause`, fourfold each time, `attempts` times in all. A finished job is
-    kept for `kept`.
+    A failure that may pass is tried again after `pause`, fourfold each time, `attempts` times in all; what is throttled
+    waits for its turn until it is older than `patience`. A finished job is kept for `kept`.
     """
 
     lease: timedelta = timedelta(seconds=60)
     work_seconds: float = 300.0
     attempts: int = 4
     pause: timedelta = timedelta(seconds=10)
+    patience: timedelta = timedelta(hours=24)
     kept: timedelta = timedelta(days=7)
 
 
 class Runner:
-    """`owner` draws the name that a claim is made under."""
+    """`owner` draws the name that a claim is made under; `random` returns 0 to 1 and keeps those who wait apart."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Runner:
         deliveries: Deliveries,
         clock: Clock,
         owner: Callable[[], str],
+        random: Callable[[], float],
         rules: JobRules = JobRules(),
     ) -> None:
         self.rules = rules
@@ -58,6 +60,7 @@ class Runner:
         self._deliveries = deliveries
         self._clock = clock
         self._owner = owner
+        self._random = random
 
     async def run(self, name: JobName) -> None:
         """Run a job where nobody else does or has; what is finished, held or not due yet is left as it is.
@@ -100,16 +103,25 @@ class Runner:
         match outcome:
             case bytes():
                 await self._succeed(lease, outcome)
+            case WorkFailed() if outcome.throttled and self._clock.now() < lease.job.created_at + self.rules.patience:
+                await self._wait(lease, outcome)
             case WorkFailed() if lease.job.attempts < self.rules.attempts:
-                await self._requeue(lease, outcome)
+                await self._try_again(lease, outcome)
             case WorkRefused() | WorkFailed():
                 await self._fail(lease, outcome.failure)
 
-    async def _requeue(self, lease: Lease, failed: WorkFailed) -> None:
-        pause = self.rules.pause * 4 ** (lease.job.attempts - 1)
-        again = self._clock.now() + max(pause, timedelta(seconds=failed.wait_seconds))
-        job = await lease.change(lambda job: job.requeued(again, failed.failure))
-        await self._reminders.set(job.name, again)
+    async def _wait(self, lease: Lease, failed: WorkFailed) -> None:
+        """Let a job wait for its turn, which counts as no try."""
+        pause = max(self.rules.pause, timedelta(seconds=failed.wait_seconds)) * (1 + self._random())
+        await self._requeue(lease, self._clock.now() + pause, failed.failure, tries=lease.job.attempts - 1)
+
+    async def _try_again(self, lease: Lease, failed: WorkFailed) -> None:
+        pause = max(self.rules.pause * 4 ** (lease.job.attempts - 1), timedelta(seconds=failed.wait_seconds))
+        await self._requeue(lease, self._clock.now() + pause, failed.failure, tries=lease.job.attempts)
+
+    async def _requeue(self, lease: Lease, at: datetime, failure: Failure, *, tries: int) -> None:
+        job = await lease.change(lambda job: replace(job.requeued(at, failure), attempts=tries))
+        await self._reminders.set(job.name, at)
 
     async def _succeed(self, lease: Lease, result: bytes) -> None:
         now = self._clock.now()

@@ -1,6 +1,7 @@
 """The work of a job: a ticket enriched as the subscription that it belongs to, and what becomes of failures."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
@@ -45,12 +46,16 @@ class WorkRefused(Exception):
 
 
 class WorkFailed(Exception):
-    """The work failed for a reason that may pass; `wait_seconds` is how long that takes at least, where it is known."""
+    """The work failed for a reason that may pass; `wait_seconds` is how long that takes at least, where it is known.
 
-    def __init__(self, code: str, message: str, wait_seconds: float = 0.0) -> None:
+    `throttled` says that it was not done at all, because it is not its turn yet.
+    """
+
+    def __init__(self, code: str, message: str, wait_seconds: float = 0.0, *, throttled: bool = False) -> None:
         super().__init__(message)
         self.failure = Failure.of(code, message)
         self.wait_seconds = wait_seconds
+        self.throttled = throttled
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,8 @@ class Enriching:
 
     async def perform(self, name: JobName, request: bytes) -> Made:
         try:
-            asked = EnrichRequest.model_validate_json(request)
+            # By the parser that it came in by: another one may take less.
+            asked = EnrichRequest.model_validate(json.loads(request))
         except ValidationError as error:
             # It was valid when it came in: a later version asks for more.
             raise WorkRefused("invalid_request", f"{error.error_count()} fields are not what is taken.") from error
@@ -138,5 +144,6 @@ def _judged(error: EnrichmentError) -> WorkRefused | WorkFailed:
     code = error.code or "failed"
     if error.status >= 500 or error.status in (408, 429):
         wait = error.headers.get("retry-after", "")
-        return WorkFailed(code, error.message, float(wait) if wait.isdecimal() else 0.0)
+        seconds = float(wait) if wait.isdecimal() else 0.0
+        return WorkFailed(code, error.message, seconds, throttled=error.status == 429)
     return WorkRefused(code, error.message)

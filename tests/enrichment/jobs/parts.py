@@ -151,6 +151,7 @@ class Parts:
             deliveries=self.deliveries,
             clock=self.clock,
             owner=lambda: f"owner-{next(numbers)}",
+            random=lambda: 0.5,
             rules=self.rules,
         )
         queue, check = JobQueue(self.hub), CallbackCheck(destinations, credentials)

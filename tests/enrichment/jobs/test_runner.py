@@ -2,10 +2,13 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
+import httpx2
+import openai
 import pytest
 
-from enrichment.errors import EnrichmentError, GatewayTimeout
+from enrichment.errors import EnrichmentError, GatewayRefused, GatewayTimeout
 from enrichment.jobs.job import JobName
 from enrichment.jobs.runner import JobRules
 from enrichment.jobs.work import Made, WorkFailed, WorkRefused
@@ -68,6 +71,29 @@ async def test_a_lasting_failure(parts: Parts, failure: Exception) -> None:
     await parts.runner.run(NAME)
     status = (await parts.job(NAME)).status
     assert status == ("failed" if isinstance(failure, WorkRefused) else "queued")
+
+
+async def test_a_throttled_job_waits_for_its_turn(parts: Parts) -> None:
+    """Being throttled is no try: the job waits, for a day at most."""
+    refused = httpx2.Response(429, headers={"retry-after": "20"}, request=httpx2.Request("POST", "http://gateway"))
+    throttled = GatewayRefused(openai.RateLimitError("slow down", response=refused, body=None))
+
+    async def fail(*_: object) -> Made:
+        raise throttled
+
+    parts.work.do = fail
+    await parts.desk.submit(order())
+    for _ in range(10):
+        await parts.runner.run(NAME)
+        job = await parts.job(NAME)
+        assert (job.status, job.attempts) == ("queued", 0)
+        assert job.not_before == parts.clock.now() + timedelta(seconds=30)
+        parts.clock.pass_by(seconds=30)
+    parts.clock.pass_by(hours=24)
+    for _ in range(4):
+        await parts.runner.run(NAME)
+        parts.clock.pass_by(hours=1)
+    assert (await parts.job(NAME)).status == "failed"
 
 
 async def test_retry_after_is_kept(parts: Parts) -> None:
