@@ -19,7 +19,7 @@ type Schema = dict[str, Any]
 
 
 def strict(model: type[BaseModel]) -> Schema:
-    """Return the schema of a model's fields. The model may nest others; it may not refer to itself."""
+    """Return the schema of a model's fields: strings, numbers, literals, lists and other models, never itself."""
     whole = model.model_json_schema()
     return _strict(whole, whole.get("$defs", {}))
 
@@ -45,8 +45,6 @@ def one_of(values: Sequence[str]) -> Schema:
 def _strict(schema: Mapping[str, Any], named: Mapping[str, Any]) -> Schema:
     if "$ref" in schema:
         return _strict(named[schema["$ref"].rpartition("/")[2]], named)
-    if "anyOf" in schema:
-        return {"anyOf": [_strict(option, named) for option in schema["anyOf"]]}
     if schema.get("type") == "object":
         return closed({name: _strict(each, named) for name, each in schema["properties"].items()})
     kept = {name: schema[name] for name in _KEPT if name in schema}

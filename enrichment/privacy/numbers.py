@@ -27,7 +27,7 @@ _CARD: Final = re.compile(
 _MOST_GROUPS: Final = 8
 """Groups of digits that one card number may be written in."""
 
-_IBAN: Final = re.compile(rf"\b[A-Za-z]{{2}}\d{{2}}(?:[{_GAP}-]?[A-Za-z0-9]){{11,30}}")
+_IBAN: Final = re.compile(rf"\b(?=([A-Za-z]{{2}}\d{{2}}(?:[{_GAP}-]?[A-Za-z0-9]){{11,30}}))")
 _IPV4: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)")
 _IPV6: Final = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:(?:\.\d{1,3}){3})?(?![\w:])")
 _VERSION: Final = re.compile(r"(?i)(?:\bv|version|release|build|ver|firmware|driver|treiber|revision)[.: ]{0,2}\Z")
@@ -41,7 +41,7 @@ _PHONE: Final = re.compile(
     r"(?=[+(\d])(?:"  # most of a text is told by its character alone
     r"(?P<date>(?<!\w)(?:\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{2,4})"
     r"(?![\d/-]|\.\d)(?:[ T]\d{1,2}:\d\d)?)"
-    rf"|(?P<international>(?<![\w+])(?:\+[ ]?[1-9]|00[1-9]\d{{0,2}}[ ./-]\(?\d){_STEP}{{6,14}}(?!\w))"
+    rf"|(?P<international>(?<![\w+])(?:\+[ ]?[1-9]{_STEP}{{6,14}}|00[1-9]\d{{0,2}}[ ./-]\(?\d{_STEP}{{5,11}})(?!\w))"
     r"|(?P<american>(?<![\w.,:/#+-])(?:1[ .-])?(?:\([2-9]\d\d\)[ ]?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}(?![\w:]|[.-]\d))"
     rf"|(?P<national>(?<![\w.,:/#+-])\(?0[1-9]{_STEP}{{7,10}}(?![\w:])))"
 )
@@ -61,18 +61,17 @@ _SEPARATED: Final = re.compile(rf"\d[{_GAP}()./-]+\d")
 
 
 def cards(text: str) -> Iterator[Span]:
+    """Yield numbers of cards; of a row of groups all that pass, since a card behind another number is one of them."""
     for run in _DIGITS.finditer(text):
         groups = list(_GROUP.finditer(text, run.start(), run.end()))
-        reached = 0
         for first, group in enumerate(groups):
-            if first >= reached and (last := _card_end(groups[first : first + _MOST_GROUPS])):
-                reached = first + last
-                yield group.start(), groups[reached - 1].end()
+            if count := _card_groups(groups[first : first + _MOST_GROUPS]):
+                yield group.start(), groups[first + count - 1].end()
 
 
 def ibans(text: str) -> Iterator[Span]:
     for match in _IBAN.finditer(text):
-        start, end = match.span()
+        start, end = match.span(1)
         # What follows an account number, a word or another number, has the shape of a further group.
         for stop in range(end, start + 14, -1):
             if (stop == len(text) or not text[stop].isalnum()) and _is_iban(text[start:stop]):
@@ -107,16 +106,16 @@ def phones(text: str) -> Iterator[Span]:
                 yield match.span(kind)
 
 
-def _card_end(groups: list[re.Match[str]]) -> int:
-    """Return how many of the groups are a card's number; 0 where none are."""
-    digits = ""
+def _card_groups(groups: list[re.Match[str]]) -> int:
+    """Return how many of the groups at most are a card's number; 0 where none are."""
+    digits, found = "", 0
     for count, group in enumerate(groups, 1):
         digits += group[0]
         if len(digits) > 19:
             break
         if len(digits) >= 13 and _CARD.fullmatch(digits) and _luhn(digits):
-            return count
-    return 0
+            found = count
+    return found
 
 
 def _luhn(digits: str) -> bool:
@@ -144,7 +143,7 @@ def _is_phone(kind: str, text: str) -> bool:
     digits = sum(each.isdigit() for each in text)
     match kind:
         case "international":
-            return 8 <= digits <= 17
+            return digits >= 8
         case "national":
             return 9 <= digits <= 12 and _SEPARATED.search(text) is not None
         case "named":

@@ -100,6 +100,18 @@ async def test_a_bad_answer_is_its_tasks_error(
     assert told["cost"] == "0.36"
 
 
+async def test_a_garbled_answer_is_its_tasks_error(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
+    """What claims to be a completion and is no JSON at all fails its task."""
+
+    async def reply(_: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": b'{"choices": [{'})
+
+    gateway.answers = {"summary": SUMMARY, "classification": reply}
+    told = await enriched(caller)
+    assert told["tasks"][1]["error"]["code"] == "bad_gateway"
+
+
 async def test_one_refused_call_is_its_tasks_error(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
     """A rate limit for one of two calls fails one task, which used nothing."""
     limited = says({"error": {"message": "slow down", "code": "rate_limit_exceeded", "type": "x"}}, 429)

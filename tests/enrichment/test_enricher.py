@@ -54,6 +54,18 @@ async def test_neighbours_that_are_late(gateway: FakeGateway, desk: TicketCaller
     assert [task.error and task.error.code for task in answer.tasks] == ["timeout"]
 
 
+async def test_embeddings_that_are_refused(gateway: FakeGateway, desk: TicketCaller) -> None:
+    """Tickets are compared by their words then, and the answer says so."""
+    enricher = Enricher(EnricherRules(deployment="m", embeddings="e"), PerToken())
+    gateway.answers = {"embeddings": says({"error": {"message": "no such deployment"}}, 404)}
+    history = [{"number": "INC1", "short_description": "Printer on fire"}]
+    request = EnrichRequest.model_validate({"ticket": TICKET, "tasks": ["similar"], "history": history})
+    answer = await enricher.enrich(desk, request)
+    assert answer.similar is not None
+    assert (answer.similar.method, [near.number for near in answer.similar.tickets]) == ("words", ["INC1"])
+    assert [warning.code for warning in answer.tasks[0].warnings] == ["compared_by_words"]
+
+
 async def test_done_tasks_are_not_done_again(gateway: FakeGateway, desk: TicketCaller, enricher: Enricher) -> None:
     """A second try runs what failed; results, tokens and cost of both are one answer."""
     gateway.answers = {"summary": SUMMARY, "classification": says(completion(None, refusal="no"))}

@@ -60,6 +60,21 @@ def test_a_verdict_is_one_of_the_choices_with_words_that_decide() -> None:
     assert said(closed(evidence=STRING, value=nothing, confidence={"type": "number"}))["value"] is None
 
 
+def test_a_verdict_without_a_list_of_choices_is_none() -> None:
+    """Where the instructions alone name the choices, the simulated model, which does not read them, abstains."""
+    value = {"anyOf": [STRING, {"type": "null"}]}
+    assert said(closed(evidence=STRING, value=value, confidence={"type": "number"}))["value"] is None
+
+
+def test_lists_of_names_are_filled_from_the_ticket() -> None:
+    """Keywords are its words, entries its parts."""
+    names = {"type": "array", "items": STRING}
+    answer = said(closed(entries=names, keywords=names, text=STRING))
+    assert answer["entries"] == ["short_description"]
+    assert set(answer["keywords"]) <= set(TICKET.lower().split())
+    assert answer["text"].startswith("Hello")
+
+
 def test_levels_go_by_what_is_affected_not_by_numbers() -> None:
     """A server that nobody can use is of high impact, on whichever floor it stands."""
     level = {"anyOf": [{"type": "string", "enum": ["1 - High", "2 - Medium", "3 - Low"]}, {"type": "null"}]}
