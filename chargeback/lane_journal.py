@@ -10,16 +10,16 @@ call is still open or pending and the redelivered batch ends it.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import batched, chain, groupby
 from typing import Final
 
 from chargeback import intents, lanes
 from chargeback.concurrency import MAX_TRIES, all_of, give_way
 from chargeback.intents import OPEN
-from chargeback.lanes import HEAD, INDEX, LANES, Head, Lane, LaneDay
+from chargeback.lanes import BEGINNING, HEAD, INDEX, LANES, Head, Lane, LaneDay
 from chargeback.orphans import Orphans
-from chargeback.progress import Arrival, LaneState, Step, advance
+from chargeback.progress import CLOCKS_DIFFER, Arrival, LaneState, Step, advance
 from seams.clock import Clock
 from seams.tables import Delete, Entity, Insert, Operation, Replace, Table, TableConflict, Tables, Upsert
 
@@ -58,7 +58,7 @@ class LaneJournal:
             if step is None:
                 self._keep(lane, before, etags)
                 return
-            await self._take_back(step)
+            await self._take_back(lane, step)
             operations = _operations(lane, before, step, etags)
             try:
                 written = await table.transact(operations)
@@ -69,12 +69,29 @@ class LaneJournal:
             return
         raise TableConflict(f"rivals kept changing the lane for {MAX_TRIES} tries")
 
-    async def _take_back(self, step: Step) -> None:
-        now = self._clock.now()
-        late = [stray for stray in step.strays if now - stray.began >= self._orphan_after / 2]
-        if step.taken_back or late:
-            pending = [self._orphans.take_back(call) for call in step.taken_back]
-            await all_of([*pending, *(self._orphans.take_back_stray(stray) for stray in late)])
+    async def _take_back(self, lane: Lane, step: Step) -> None:
+        if not step.taken_back and not step.strays:
+            return
+        now, elsewhere = self._clock.now(), BEGINNING
+        if any(stray.older for stray in step.strays):
+            elsewhere = await self._last_intent_beside(lane) + CLOCKS_DIFFER
+        await all_of(
+            [
+                *(self._orphans.take_back(call) for call in step.taken_back),
+                *(
+                    self._orphans.take_back_stray(stray, forestall=older)
+                    for stray in step.strays
+                    if (older := stray.older and stray.began <= elsewhere)
+                    or now - stray.began >= self._orphan_after / 2
+                ),
+            ]
+        )
+
+    async def _last_intent_beside(self, lane: Lane) -> datetime:
+        """Return when the latest call began that is open, or was, in another lane: of a hub that was made anew, say."""
+        others = [other for other in await known_lanes(self._tables) if other != lane]
+        heads = await all_of([read_head(self._tables, other) for other in others])
+        return max([BEGINNING, *(head.last_intent_at for head in heads if head is not None)])
 
     def _keep(self, lane: Lane, state: LaneState, etags: ETags) -> None:
         kept = {HEAD, *map(intents.open_row, state.open)}

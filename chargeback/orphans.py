@@ -50,13 +50,18 @@ class Orphans:
         async with self._calls:
             await table.transact([Upsert(_to_entity(call, "", taken_back=True))])
 
-    async def take_back_stray(self, stray: Stray) -> None:
-        """Let a call count for nothing where it was inserted. Raises TableUnavailable."""
+    async def take_back_stray(self, stray: Stray, *, forestall: bool) -> None:
+        """Let a call count for nothing where it was inserted; with `forestall` also where it will be.
+
+        Raises TableUnavailable.
+        """
         table = await self._tables.table(ORPHANS)
         earliest, latest = stray.began - _CLOCKS_DIFFER, stray.ended + _CLOCKS_DIFFER
         for month in sorted({_month(earliest), _month(stray.ended), _month(latest)}):
             async with self._calls:
-                await _take_back(table, rollup_partition(stray.subscription, month), key(stray.id))
+                partition, row = rollup_partition(stray.subscription, month), key(stray.id)
+                if not await _taken_back(table, partition, row) and forestall:
+                    await _forestall(table, partition, row)
 
     async def lines(self, subscription: str, period: str) -> AsyncIterator[Rollup]:
         """Yield the orphans of a month, yyyy-mm, each as a rollup of one estimated request. Raises TableUnavailable."""
@@ -66,10 +71,19 @@ class Orphans:
                 yield _rollup(entity.values)
 
 
-async def _take_back(table: Table, partition: str, row: str) -> None:
+async def _taken_back(table: Table, partition: str, row: str) -> bool:
+    """Take an orphan back; False where there is none."""
     entity = await table.get(partition, row)
     if entity is not None and not entity.values["taken_back"]:
         await table.transact([Upsert(Entity(partition, row, {**entity.values, "taken_back": True}))])
+    return entity is not None
+
+
+async def _forestall(table: Table, partition: str, row: str) -> None:
+    try:
+        await table.transact([Insert(Entity(partition, row, {"taken_back": True}))])
+    except TableConflict:  # a sweep was faster
+        await _taken_back(table, partition, row)
 
 
 def _to_entity(call: OpenCall, context_tier: str, *, taken_back: bool) -> Entity:

@@ -15,7 +15,7 @@ from chargeback.intents import OpenCall, OpenRows
 from chargeback.lanes import MAX_GAPS, Head, LaneDay
 from gateway.usage import Intent, Record, UsageEvent, Withdrawal
 
-_CLOCKS_DIFFER: Final = timedelta(minutes=1)
+CLOCKS_DIFFER: Final = timedelta(minutes=1)
 _LONGEST_WITHDRAWN: Final = timedelta(hours=1)
 
 
@@ -37,12 +37,16 @@ class LaneState:
 
 
 class Stray(NamedTuple):
-    """A call that ended while no intent of it was open. It began not before `began` and ended at `ended`."""
+    """A call that ended while no intent of it was open. It began not before `began` and ended at `ended`.
+
+    `older`: it may have begun before anything of its lane was enqueued, so that its intent may lie in another.
+    """
 
     id: str
     subscription: str
     began: datetime
     ended: datetime
+    older: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Step:
     """What a batch makes of a lane.
 
     `days` are the day rows that changed, in order; the last is the state's. `taken_back` are calls that ended when they
-    were about to become orphans; `strays` may have become orphans before.
+    were about to become orphans; `strays` may have become orphans before, or do so yet in another lane.
     """
 
     state: LaneState
@@ -172,14 +176,14 @@ class _Walk:
         return Head(self.last_seq, self._since, self._enqueued_at, self._last_intent_at, ended)
 
     def _strays(self, known: AbstractSet[str]) -> Iterator[Stray]:
-        # What began after the lane's last intent has none, and what began before the lane may have one in another.
-        announced = max(self._before.head.last_intent_at, self._since) + _CLOCKS_DIFFER
+        # What began after the lane's last intent has none here, and what began after the lane has none elsewhere.
+        announced, since = self._before.head.last_intent_at + CLOCKS_DIFFER, self._since + CLOCKS_DIFFER
         for name, record in self._ended.items():
             if name in known or _was_cached(record):
                 continue
             began = record.time - _longest(record)
-            if began <= announced:
-                yield Stray(name, record.subscription, began, record.time)
+            if began <= announced or began <= since:
+                yield Stray(name, record.subscription, began, record.time, older=began <= since)
 
 
 def _was_cached(record: UsageEvent | Withdrawal) -> bool:

@@ -50,12 +50,13 @@ class Hub:
     dice: random.Random
     log: list[ReceivedEvent] = field(default_factory=list)
     faults: float = 0.05
+    made: int = 0
 
     def append(self, record: Record) -> None:
         self.log.append(ReceivedEvent(encode(record), "0", len(self.log), self.clock.time))
 
     async def incarnation(self) -> str:
-        return "hub"
+        return f"hub-{self.made}"
 
     async def ends(self) -> Mapping[str, int]:
         await asyncio.sleep(0)
@@ -126,7 +127,7 @@ class MortalTable(Table):
 class World:
     """Calls that begin, end, are withdrawn, end late or never; processes that read, sweep and die."""
 
-    def __init__(self, seed: int, prices: Prices, *, detail_rows: bool) -> None:
+    def __init__(self, seed: int, prices: Prices, *, detail_rows: bool, repeats: float = 0.1) -> None:
         self.dice = random.Random(seed)
         self.clock = HandClock()
         self.hub = Hub(self.clock, self.dice)
@@ -134,10 +135,13 @@ class World:
         self.billed: Counter[str] = Counter()
         self._prices = prices
         self._detail_rows = detail_rows
+        self._repeats = repeats
+        self._calls = 0
         self._to_come: list[tuple[datetime, Record]] = []
         self._taken: dict[str, int] = {}
 
-    def announce(self, number: int) -> None:
+    def announce(self) -> None:
+        number = self._calls = self._calls + 1
         intent = Intent(
             id=f"call-{number}",
             time=self.clock.time - timedelta(seconds=self.dice.randrange(5)),
@@ -164,16 +168,23 @@ class World:
 
     def _later(self, time: datetime, record: Record) -> None:
         self._to_come.append((time, record))
-        if self.dice.random() < 0.1:
+        if self.dice.random() < self._repeats:
             self._to_come.append((time + STEP, record))
 
     async def live(self, rounds: int) -> None:
-        for number in range(rounds):
-            for place in range(self.dice.randrange(4)):
-                self.announce(10 * number + place)
+        for _ in range(rounds):
+            for _ in range(self.dice.randrange(4)):
+                self.announce()
             self._deliver()
             await asyncio.gather(self._collect("a"), self._collect("b"), self._sweep(), self._sweep())
             self.clock.time += STEP * self.dice.randrange(3)
+
+    async def make_hub_anew(self) -> None:
+        """Read the hub to its end and begin another, in the midst of calls."""
+        await self._ledger(deaths=0, faults=0).collect(self.hub.log)
+        self.hub.made += 1
+        self.hub.log = []
+        self._taken.clear()
 
     async def end(self) -> None:
         """Let all come that is to come, without faults, and sweep once more."""
@@ -264,6 +275,21 @@ async def test_each_call_is_billed_once(prices: Prices, seed: int, detail_rows: 
     assert await world.on_statements() == world.billed
     journal, summed = await books(world.tables)
     assert journal == summed
+
+
+@pytest.mark.parametrize("detail_rows", [True, False])
+@pytest.mark.parametrize("seed", range(15))
+async def test_hub_that_is_made_anew_in_the_midst_of_calls(prices: Prices, seed: int, detail_rows: bool) -> None:
+    """A call that announced itself in one hub and ended in the next is billed once, too."""
+    world = World(seed, prices, detail_rows=detail_rows, repeats=0.0)
+
+    for _ in range(3):
+        await world.live(rounds=10)
+        await world.make_hub_anew()
+    await world.live(rounds=5)
+    await world.end()
+
+    assert await world.on_statements() == world.billed
 
 
 async def test_harness_meets_orphans_that_are_taken_back(prices: Prices) -> None:

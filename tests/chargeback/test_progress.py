@@ -203,8 +203,8 @@ def test_ends_without_an_open_call_are_strays() -> None:
     step = step_of(state, arrivals(*ends, first=10))
 
     assert step.strays == (
-        Stray("long", "sub", NOON, NOON + HOUR),
-        Stray("withdrawn", "sub", NOON, NOON + HOUR),
+        Stray("long", "sub", NOON, NOON + HOUR, older=False),
+        Stray("withdrawn", "sub", NOON, NOON + HOUR, older=False),
     )
 
 
@@ -212,7 +212,7 @@ def test_call_older_than_its_lane_is_a_stray() -> None:
     """After the hub was made again a call may have announced itself in the one before."""
     step = step_of(LaneState(), arrivals(event("a", NOON - HOUR), event("b", NOON + 2 * HOUR)))
 
-    assert [stray.id for stray in step.strays] == ["a"]
+    assert [(stray.id, stray.older) for stray in step.strays] == [("a", True)]
 
 
 def test_open_calls_fill_rows_that_a_column_holds() -> None:

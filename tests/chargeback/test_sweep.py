@@ -292,15 +292,36 @@ async def test_hub_that_is_gone_keeps_nothing_back(bare: Desk) -> None:
     assert await bare.requests() == (2, 1)
 
 
-async def test_event_in_another_lane_is_found_by_its_row(desk: Desk) -> None:
-    """The end that came through the hub made again keeps its call from becoming an orphan, if detail rows are kept."""
-    await desk.collect(intent("a"))
+@pytest.mark.parametrize("detail_rows", [True, False])
+async def test_end_in_another_lane_ends_the_call(prices: Prices, detail_rows: bool) -> None:
+    """Calls that end in the hub made again do not become orphans of the one before, whether billed or withdrawn."""
+    desk = Desk(MemoryTables(), prices, detail_rows=detail_rows)
+    await desk.collect(intent("a"), intent("b"))
     desk.hub, desk.log = "made again", []
-    await desk.collect(event("a"))
+    await desk.collect(event("a"), Withdrawal(id="b", time=NOON, subscription="s"))
     desk.later(AFTER)
 
     assert await desk.sweep() == 0
     assert await desk.requests() == (1, 0)
+
+
+async def test_event_before_its_intent_is_found_by_its_row(desk: Desk) -> None:
+    """An intent that a publisher repeats long after the end of its call makes no orphan, if detail rows are kept."""
+    await desk.collect(intent("a"), event("a"))
+    await desk.collect(*(event(f"other-{n}") for n in range(600)))
+    await desk.collect(intent("a"))
+    desk.later(AFTER)
+
+    assert await desk.sweep() == 0
+
+
+async def test_lane_that_is_new_writes_nothing_ahead_without_intents(bare: Desk) -> None:
+    """Where no call ever announced itself, the first events of a lane cost no row among the orphans."""
+    await bare.collect(event("a"))
+    bare.hub, bare.log = "made again", []
+    await bare.collect(event("b"))
+
+    assert await rows(bare.tables, ORPHANS) == []
 
 
 @pytest.mark.parametrize("table", [ORPHANS, LANES])
