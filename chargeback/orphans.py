@@ -25,6 +25,7 @@ LANE: Final = "orphans"
 
 _CLOCKS_DIFFER: Final = timedelta(hours=1)
 _TEXTS: Final = ("subscription", "deployment", "model", "deployment_type", "context_tier")
+_READ: Final = ("time", "prompt_tokens", "taken_back", *_TEXTS)
 
 
 class Orphans:
@@ -66,7 +67,7 @@ class Orphans:
     async def lines(self, subscription: str, period: str) -> AsyncIterator[Rollup]:
         """Yield the orphans of a month, yyyy-mm, each as a rollup of one estimated request. Raises TableUnavailable."""
         table = await self._tables.table(ORPHANS)
-        async for entity in table.query(rollup_partition(subscription, period)):
+        async for entity in table.query(rollup_partition(subscription, period), columns=_READ):
             if not entity.values["taken_back"]:
                 yield _rollup(entity.values)
 
