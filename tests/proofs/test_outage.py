@@ -25,13 +25,19 @@ CALLS = 30
 
 
 @asynccontextmanager
-async def product(state: Path) -> AsyncIterator[tuple[Tollgate, dict[str, Simulator]]]:
-    backends = [BackendSettings(name=name, api_key=UPSTREAM_KEY, deployments=MODELS) for name in ("first", "second")]
-    async with serve_all(backends, tokenizers=await asyncio.to_thread(Tokenizers, VOCABULARIES)) as simulators:
+async def backends() -> AsyncIterator[tuple[dict[str, Any], dict[str, Simulator]]]:
+    """Yield the catalog and the backends that it names."""
+    settings = [BackendSettings(name=name, api_key=UPSTREAM_KEY, deployments=MODELS) for name in ("first", "second")]
+    async with serve_all(settings, tokenizers=await asyncio.to_thread(Tokenizers, VOCABULARIES)) as simulators:
         catalog = catalog_of(simulators)
         del catalog["subscriptions"]["team-b"]["deployments"]
-        async with running_tollgate(catalog, state) as tollgate:
-            yield tollgate, simulators
+        yield catalog, simulators
+
+
+@asynccontextmanager
+async def product(state: Path) -> AsyncIterator[tuple[Tollgate, dict[str, Simulator]]]:
+    async with backends() as (catalog, simulators), running_tollgate(catalog, state) as tollgate:
+        yield tollgate, simulators
 
 
 @contextlib.contextmanager
@@ -117,3 +123,42 @@ async def test_both_are_away(tmp_path: Path) -> None:
         await until(tollgate, "tollgate_usage_events_lost_total", 0)
         await collected(tollgate.url)
     assert await findings(tmp_path) == []
+
+
+@pytest.mark.timeout(180)
+async def test_a_kill_between_publishing_and_deleting(tmp_path: Path) -> None:
+    """What was published from the outbox and not deleted is published once more, and counts once."""
+    async with backends() as (catalog, simulators):
+        async with running_tollgate(catalog, tmp_path) as tollgate:
+            await calls(tollgate.url)
+            await statements(tollgate.url, CALLS)
+            with contextlib.ExitStack() as tables:
+                with held(tmp_path / "events-usage.sqlite"):
+                    await calls(tollgate.url)
+                    await until(tollgate, "tollgate_usage_events_outboxed_total", CALLS)
+                    tables.enter_context(held(tmp_path / "tables.sqlite"))
+                async with asyncio.timeout(60):
+                    while replayed(tmp_path) < CALLS:
+                        await asyncio.sleep(0.02)
+                await tollgate.kill()
+        assert outbox_rows(tmp_path) == CALLS
+        async with running_tollgate(catalog, tmp_path) as tollgate:
+            async with asyncio.timeout(60):
+                while outbox_rows(tmp_path):
+                    await asyncio.sleep(0.1)
+            assert replayed(tmp_path) >= 2 * CALLS
+            # What was published twice lies before these in the stream: it is counted, or not, when they are.
+            await calls(tollgate.url)
+            found = await statements(tollgate.url, 3 * CALLS)
+            assert charged(found) == invoiced(simulators)
+            assert sum(statement["requests"] for statement in found) == 3 * CALLS
+            await collected(tollgate.url)
+        assert await findings(tmp_path) == []
+
+
+def replayed(state: Path) -> int:
+    """Count the events in the stream that are marked so."""
+    with contextlib.closing(sqlite3.connect(state / "events-usage.sqlite")) as connection:
+        replayed_bodies = "SELECT count(*) FROM events WHERE instr(body, CAST('\"replayed\":true' AS BLOB)) > 0"
+        (count,) = connection.execute(replayed_bodies).fetchone()
+    return int(count)
