@@ -105,10 +105,8 @@ class Asker:
                 model=self.way.deployment,
                 messages=[{"role": "system", "content": rules}, {"role": "user", "content": text}],
                 max_completion_tokens=prompt.max_tokens,
-                response_format={
-                    "type": "json_schema",
-                    "json_schema": {"name": prompt.name, "strict": True, "schema": schema},
-                },
+                # As a part of its own, since the SDK walks through each level of what it is given by name.
+                extra_body={"response_format": _response_format(prompt.name, schema)},
                 extra_headers={"x-workload-id": prompt.workload},
             )
             completion = raw.parse()
@@ -135,6 +133,10 @@ class Asker:
 
     def _put_back(self, text: str) -> str:
         return visible(self.way.hiding.restore(unmarked(visible(text)))).strip()
+
+
+def _response_format(name: str, schema: Schema) -> dict[str, object]:
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
 
 
 def shown(parts: tuple[Part, ...], hiding: Hiding) -> str:
