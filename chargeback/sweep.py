@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from chargeback import details, intents, lanes
@@ -92,20 +92,21 @@ class OrphanSweep:
 
         A lane on which rivals are always first is left to the next sweep.
         """
-        ends = _Ends(self._hub)
+        # Before the hub is asked where it ends: so whatever it held by then is below that.
+        latest, ends = self._clock.now() - self._after, _Ends(self._hub)
         orphaned = 0
         for lane in await known_lanes(self._tables):
-            orphaned += await self._sweep(lane, ends)
+            orphaned += await self._sweep(lane, latest, ends)
         if orphaned:
             logger.warning("Calls without a usage event that are now on statements as estimates: %d", orphaned)
         return orphaned
 
-    async def _sweep(self, lane: Lane, ends: _Ends) -> int:
+    async def _sweep(self, lane: Lane, latest: datetime, ends: _Ends) -> int:
         table = await self._tables.table(LANES)
         orphaned = 0
         for attempt in range(MAX_TRIES):
             opened = await _read(table, lane)
-            due = await self._due(lane, opened, ends)
+            due = await self._due(lane, opened, latest, ends)
             try:
                 opened = await _with_pending(table, lane, opened, due)
                 pending = [call for row in opened.rows.values() for call in row.calls.values() if call.pending]
@@ -118,9 +119,8 @@ class OrphanSweep:
                 break
         return orphaned
 
-    async def _due(self, lane: Lane, opened: _Opened, ends: _Ends) -> AbstractSet[str]:
+    async def _due(self, lane: Lane, opened: _Opened, latest: datetime, ends: _Ends) -> AbstractSet[str]:
         calls = [call for row in opened.rows.values() for call in row.calls.values() if not call.pending]
-        latest = self._clock.now() - self._after
         old = [call for call in calls if call.time <= latest]
         # What lay in the hub before the head's time was read, whatever else has come since.
         due = {call.id for call in old if call.time <= opened.head.enqueued_at - self._after}
