@@ -1,4 +1,4 @@
-"""What a backend's JSON answer says about its cost: usage, model, service tier.
+"""What a backend's JSON answer says about its cost: usage, model, service tier; and what an error says.
 
 Field names of both APIs are read: `prompt_tokens`/`completion_tokens` (chat completions, completions, embeddings) and
 `input_tokens`/`output_tokens` (Responses, images, transcriptions, whose details are called `input_token_details`), and
@@ -51,7 +51,17 @@ class _Head(msgspec.Struct):
     duration: float | str | None = None
 
 
+class _ErrorBody(msgspec.Struct):
+    code: str | int | None = None
+    message: str | None = None
+
+
+class _ErrorAnswer(msgspec.Struct):
+    error: _ErrorBody | None = None
+
+
 _decode = msgspec.json.Decoder(_Head).decode
+_decode_error = msgspec.json.Decoder(_ErrorAnswer).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -79,6 +89,15 @@ def read_report(body: bytes) -> AnswerReport | None:
         service_tier="" if tier in {"default", "auto", "standard"} else tier[:64],
         usage=_duration(head.duration) if usage is None else _meters(usage),
     )
+
+
+def read_error(body: bytes) -> tuple[str, str]:
+    """Return the code and the message, 500 characters of it, of an error; empty where it is not OpenAI's object."""
+    try:
+        error = _decode_error(body).error
+    except NOT_JSON:
+        return "", ""
+    return (str(error.code or ""), (error.message or "")[:500]) if error else ("", "")
 
 
 def split_version(model: str) -> tuple[str, str]:

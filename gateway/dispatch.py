@@ -10,12 +10,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from gateway import operations
-from gateway.answers import read_report
+from gateway.answers import read_error, read_report
 from gateway.attempt import Attempt, AttemptFailed, Kind
-from gateway.bodies import NOT_JSON, with_model
+from gateway.bodies import with_model
 from gateway.call import Call
 from gateway.catalog import CallerToken, Member
 from gateway.credentials import credential
@@ -24,7 +22,7 @@ from gateway.observer import UNOBSERVED, Observer
 from gateway.routing.cooldown import cooldown
 from gateway.routing.pool import Pool
 from gateway.routing.shared_cooldowns import SharedCooldowns
-from gateway.upstream import Answer, Body, Request, Upstream, UpstreamError, UpstreamNonsense, whole
+from gateway.upstream import Answer, Body, Request, Upstream, UpstreamError, UpstreamNonsense, header, whole
 from seams.clock import Clock
 from seams.tokens import TokenSource, TokenUnavailable
 
@@ -52,18 +50,6 @@ class DispatchRules:
     first_byte: float
     deadline: float
     wait: float
-
-
-class _ErrorBody(msgspec.Struct):
-    code: str | int | None = None
-    message: str | None = None
-
-
-class _ErrorAnswer(msgspec.Struct):
-    error: _ErrorBody | None = None
-
-
-_decode_error = msgspec.json.Decoder(_ErrorAnswer).decode
 
 
 class Dispatcher:
@@ -237,7 +223,7 @@ class Dispatcher:
         if status < 400:
             self._pool.answered(member, now, began)
             return
-        code, message = _error(attempt.body or b"")
+        code, message = read_error(attempt.body or b"")
         said = f"{status} {message}".strip()
         headers = _text_headers(attempt.answer)
         if status == 429:
@@ -291,19 +277,8 @@ def _check_repeatable(call: Call, failure: AttemptFailed) -> None:
 
 
 def _content_type(answer: Answer) -> str:
-    for name, value in answer.headers:
-        if name.lower() == b"content-type":
-            return value.partition(b";")[0].strip().lower().decode("latin-1")
-    return ""
+    return header(answer, b"content-type").partition(b";")[0].strip().lower().decode("latin-1")
 
 
 def _text_headers(answer: Answer) -> Mapping[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
-
-
-def _error(body: bytes) -> tuple[str, str]:
-    try:
-        error = _decode_error(body).error
-    except NOT_JSON:
-        return "", ""
-    return (str(error.code or ""), (error.message or "")[:500]) if error else ("", "")

@@ -1,18 +1,15 @@
 """From an HTTP request to a Call: what is asked for, whether it is allowed, and what of it goes upstream."""
 
-import re
 from collections.abc import MutableMapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from gateway import operations
-from gateway.bodies import BodyRules, Peek, Receive, peek, read_body, too_large, with_usage
+from gateway.bodies import BodyRules, Peek, Receive, peek, read_body, with_usage
 from gateway.call import Call
 from gateway.catalog import Catalog, Deployment, Subscription
 from gateway.errors import (
     DeploymentNotFound,
-    EncodingNotSupported,
     Forbidden,
     InvalidRequest,
     MethodNotAllowed,
@@ -23,24 +20,13 @@ from gateway.errors import (
 from gateway.forms import FormReader
 from gateway.identity.callers import Caller
 from gateway.operations import Target
+from gateway.request_head import RequestHead, read_head
 from gateway.routing.affinity import Affinity
 from gateway.routing.home import Home
 from gateway.routing.resources import resources_in
-from gateway.uploads import Upload, UploadSpace
+from gateway.spool import UploadSpace
+from gateway.uploads import Upload
 from seams.clock import Clock
-
-SENT_UPSTREAM = frozenset(
-    {
-        b"accept",
-        b"content-type",
-        b"idempotency-key",
-        b"openai-beta",
-        b"traceparent",
-        b"tracestate",
-        b"x-ms-client-request-id",
-    }
-)
-"""Everything else that a caller sends, its credentials and `x-ms-spillover-deployment` included, stays here."""
 
 QUERY_CHARACTERS = "!$%&'()*+,/:;=?@[]"
 """What stays as it came in a query (RFC 3986, 3.4); a space or line end in it would end the request line upstream."""
@@ -54,19 +40,6 @@ CACHEABLE_BYTES = 4096
 BEGINNING_BYTES = 2048
 """Of a prompt's JSON: what is as long as a cacheable prompt, and how much of it tells prompts apart."""
 
-WORKLOAD = re.compile(rb"[\w .:/@-]{1,64}", re.ASCII)
-"""What `x-workload-id` may hold; it becomes a label of the usage event."""
-
-
-@dataclass(slots=True)
-class _Head:
-    """A request's headers, sorted: `upstream` goes to the backend, the rest is for the gateway; `length` in bytes."""
-
-    upstream: dict[str, str]
-    backend: str = ""
-    workload: str = ""
-    length: int | None = None
-
 
 class _Asked(NamedTuple):
     """A request whose body has been looked into."""
@@ -75,7 +48,7 @@ class _Asked(NamedTuple):
     caller: Caller
     target: Target
     scope: MutableMapping[str, Any]
-    head: _Head
+    head: RequestHead
     peek: Peek
     started: float
 
@@ -99,7 +72,7 @@ class Intake:
         method: str = scope["method"]
         _check_method(method, target)
         caller.entitlement()
-        head = self._head(scope)
+        head = read_head(scope["headers"], self._rules.limit)
         if _is_json(target, head):
             body = await read_body(receive, self._rules)
             asked = peek(body) if body or _needs_body(target) else Peek()
@@ -115,7 +88,7 @@ class Intake:
             upload.close()
             raise
 
-    def _upload(self, target: Target, head: _Head, receive: Receive) -> Upload:
+    def _upload(self, target: Target, head: RequestHead, receive: Receive) -> Upload:
         content_type = head.upstream["content-type"]
         is_form = content_type.lower().startswith(FORM)
         form = FormReader(content_type) if is_form and target.deployment is None else None
@@ -150,25 +123,6 @@ class Intake:
             labels={"workload": head.workload} if head.workload else {},
             started=request.started,
         )
-
-    def _head(self, scope: MutableMapping[str, Any]) -> _Head:
-        head = _Head({"user-agent": "tollgate", "accept-encoding": "identity"})
-        for name, value in scope["headers"]:
-            if name in SENT_UPSTREAM:
-                head.upstream[name.decode()] = value.decode("latin-1")
-            elif name == b"content-length" and value.isdigit():
-                head.length = int(value[:19])
-                if head.length > self._rules.limit:
-                    raise too_large(self._rules.limit)
-            elif name == b"content-encoding" and value.lower() != b"identity":
-                raise EncodingNotSupported("A compressed request body is not taken; send it as it is.")
-            elif name == b"x-gateway-backend":
-                head.backend = value.decode("latin-1")
-            elif name == b"x-workload-id":
-                if not WORKLOAD.fullmatch(value):
-                    raise InvalidRequest("x-workload-id takes up to 64 letters, digits and any of ` .:/@_-`.")
-                head.workload = value.decode()
-        return head
 
     async def _stored(self, target: Target, subscription: Subscription) -> Home | None:
         """Return the home of the stored response that the path is about. Raises ResponseNotFound."""
@@ -243,7 +197,7 @@ def _in_reach(deployment: Deployment, caller: Caller) -> Deployment:
     return reached
 
 
-def _is_json(target: Target, head: _Head) -> bool:
+def _is_json(target: Target, head: RequestHead) -> bool:
     return target.operation in operations.TAKES_JSON or not head.upstream.get("content-type", "").lower().startswith(
         NOT_JSON
     )

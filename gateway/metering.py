@@ -13,12 +13,12 @@ import msgspec
 
 from gateway import operations
 from gateway.answers import AnswerReport, split_version
-from gateway.background import background_response, report_of
 from gateway.cache.caching import KeptAnswer
 from gateway.call import Call
 from gateway.catalog import Member
 from gateway.limits import estimates
 from gateway.observer import UNOBSERVED, Observer
+from gateway.open_responses import background_response, report_of
 from gateway.publisher import UsagePublisher
 from gateway.streaming import texts_of
 from gateway.tokens import TokenCounter

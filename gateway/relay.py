@@ -13,7 +13,7 @@ from gateway.call import Call
 from gateway.departure import DepartureWatch
 from gateway.errors import CallerLeft, error_json
 from gateway.streaming import TEXT_OF_CHAT, TEXT_OF_RESPONSES, Chatter, StreamReader
-from gateway.upstream import UpstreamError
+from gateway.upstream import UpstreamError, header
 from gateway.usage import Outcome
 
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -208,8 +208,7 @@ def own_headers(call: Call) -> Headers:
 
 
 def _reader(call: Call, attempt: Attempt) -> StreamReader | None:
-    content_type = next((v for n, v in attempt.answer.headers if n.lower() == b"content-type"), b"")
-    if not content_type.lower().startswith(b"text/event-stream"):
+    if not header(attempt.answer, b"content-type").lower().startswith(b"text/event-stream"):
         return None
     responses = call.target.operation == operations.RESPONSES
     record = call.caching.record if call.caching is not None else None

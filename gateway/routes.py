@@ -12,7 +12,6 @@ from typing import Any
 
 from gateway import operations
 from gateway.attempt import StreamBroken
-from gateway.background import OpenResponses
 from gateway.bodies import Receive
 from gateway.cache.cache import Cache
 from gateway.cache.replay import replay
@@ -27,6 +26,7 @@ from gateway.limits.limiter import Limiter
 from gateway.metering import Meter
 from gateway.models import model, model_list
 from gateway.observer import UNOBSERVED, Observer
+from gateway.open_responses import OpenResponses
 from gateway.operations import Target
 from gateway.relay import Headers, Relay, Send, own_headers
 from gateway.routing.affinity import Affinity

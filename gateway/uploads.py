@@ -6,15 +6,13 @@ there is room. An upload that is not kept can be sent to another backend only un
 
 import asyncio
 import logging
-import os
-import tempfile
-import threading
 from collections.abc import AsyncIterator
-from typing import IO, Final, Self
+from typing import Final, Self
 
 from gateway.bodies import BodyRules, Receive, too_large, too_slow
 from gateway.errors import CallerLeft, GatewayError, InvalidRequest, UploadInterrupted
 from gateway.forms import FormReader
+from gateway.spool import Spool, UploadSpace
 
 KEPT_IN_MEMORY: Final = 256 * 1024
 """Bytes of one upload, and one message of the server more; as many are read before anything is done with them."""
@@ -22,22 +20,6 @@ KEPT_IN_MEMORY: Final = 256 * 1024
 PIECE: Final = 64 * 1024
 
 logger = logging.getLogger(__name__)
-
-
-class UploadSpace:
-    """Room on the disk for the uploads under way, in bytes, all together."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-
-    def take(self, size: int) -> bool:
-        if size > self._left:
-            return False
-        self._left -= size
-        return True
-
-    def give_back(self, size: int) -> None:
-        self._left += size
 
 
 class Upload:
@@ -67,7 +49,7 @@ class Upload:
         self._over = asyncio.Event()
         self._tail = bytearray()
         self._tail_at = 0
-        self._file = _File()
+        self._spool = Spool()
         self._filed = 0
         self.fault: GatewayError | CallerLeft | None = None
 
@@ -117,7 +99,7 @@ class Upload:
 
     def close(self) -> None:
         """Let go of what is kept. Nothing can be read afterwards."""
-        self._file.close()
+        self._spool.close()
         self._space.give_back(self._filed)
         self._tail_at, self._filed = self._size, 0
         self._tail = bytearray()
@@ -134,7 +116,7 @@ class Upload:
             return bytes(self._tail[start : start + PIECE])
         if at >= self._filed:
             raise UploadInterrupted("The upload could not be kept for another backend; send it again.")
-        return await asyncio.to_thread(self._file.read, at, min(PIECE, self._filed - at))
+        return await asyncio.to_thread(self._spool.read, at, min(PIECE, self._filed - at))
 
     @property
     def _size(self) -> int:
@@ -192,7 +174,7 @@ class Upload:
         if not self._space.take(len(data)):
             return False
         try:
-            await asyncio.to_thread(self._file.write, self._tail_at, data)
+            await asyncio.to_thread(self._spool.write, self._tail_at, data)
         except BaseException as error:
             self._space.give_back(len(data))
             if not isinstance(error, OSError):
@@ -256,37 +238,3 @@ class _Pieces:
             raise StopAsyncIteration
         self._at += len(piece)
         return piece
-
-
-class _File:
-    """A nameless file, made when it is first written to; for threads, each call of which ends before the next begins.
-
-    Closing waits for a call under way: its number might already be another file's.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._file: IO[bytes] | None = None
-        self._closed = False
-
-    def write(self, at: int, data: bytearray) -> None:
-        """Raises OSError where the disk takes no more."""
-        with self._lock:
-            if self._closed:
-                return
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - close() closes it
-            self._file.seek(at)
-            view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) :]
-
-    def read(self, at: int, size: int) -> bytes:
-        with self._lock:
-            return b"" if self._file is None or self._closed else os.pread(self._file.fileno(), size, at)
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            if self._file is not None:
-                self._file.close()

@@ -85,6 +85,14 @@ class Answer(Protocol):
         ...
 
 
+def header(answer: Answer, name: bytes) -> bytes:
+    """Return the value of a header, whose name is given in lower case; empty where there is none."""
+    for each, value in answer.headers:
+        if each.lower() == name:
+            return value
+    return b""
+
+
 async def whole(answer: Answer, most: int) -> bytes:
     """Return all of an answer. Raises UpstreamNonsense past `most` bytes, and UpstreamCut."""
     parts: list[bytes] = []

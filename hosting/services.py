@@ -17,7 +17,7 @@ from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 from chargeback.prices import Prices
 from enrichment.enricher import Enricher
 from enrichment.jobs.destinations import Destinations
-from gateway.background import BackgroundBills, OpenResponses
+from gateway.background import BackgroundBills
 from gateway.bodies import BodyRules
 from gateway.cache.cache import Cache
 from gateway.cache.embeddings import Embeddings
@@ -33,6 +33,7 @@ from gateway.intake import Intake
 from gateway.limits.limiter import Limiter
 from gateway.limits.sharing import Sharing
 from gateway.metering import Meter
+from gateway.open_responses import OpenResponses
 from gateway.outbox import Outbox
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay, StreamRules

@@ -27,6 +27,7 @@ from gateway.cache.kept_rows import KeptRows, Question
 from gateway.cache.turns import Turn
 from gateway.call import Call
 from gateway.catalog import CacheRules
+from gateway.upstream import header
 from gateway.usage import Meters, Outcome
 from seams.clock import Clock
 
@@ -194,10 +195,9 @@ class Cache:
     def _fresh(self, attempt: Attempt, rules: CacheRules, body: bytes, report: AnswerReport) -> KeptAnswer:
         now = self._clock.now()
         backend = attempt.member.backend
-        headers = attempt.answer.headers
         return KeptAnswer(
             body=body,
-            content_type=next((value for name, value in headers if name.lower() == b"content-type"), b""),
+            content_type=header(attempt.answer, b"content-type"),
             streamed=attempt.streamed,
             kept_at=now,
             expires_at=now + timedelta(seconds=rules.ttl_seconds),

@@ -15,7 +15,6 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 from chargeback.prices import Prices
 from gateway import usage
 from gateway.answers import split_version
-from gateway.background import OpenResponses
 from gateway.bodies import BodyRules
 from gateway.cache.cache import Cache
 from gateway.cache.embeddings import Embeddings
@@ -29,6 +28,7 @@ from gateway.limits.limiter import Limiter
 from gateway.limits.sharing import Sharing
 from gateway.metering import Meter
 from gateway.observer import UNOBSERVED, Observer
+from gateway.open_responses import OpenResponses
 from gateway.outbox import Outbox
 from gateway.publisher import UsagePublisher
 from gateway.relay import Relay, StreamRules

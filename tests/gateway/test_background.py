@@ -11,9 +11,10 @@ from typing import Any
 import openai
 import pytest
 
-from gateway.background import BackgroundBills, OpenResponses
+from gateway.background import BackgroundBills
 from gateway.catalog_file import load_catalog
 from gateway.delivery import Delivery
+from gateway.open_responses import OpenResponses
 from gateway.outbox import Outbox
 from gateway.publisher import UsagePublisher
 from gateway.tokens import TokenCounter

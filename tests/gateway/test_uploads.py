@@ -10,7 +10,8 @@ import pytest
 from gateway.bodies import BodyRules
 from gateway.errors import BodyTimeout, BodyTooLarge, CallerLeft, InvalidRequest, UploadInterrupted
 from gateway.forms import FormReader
-from gateway.uploads import KEPT_IN_MEMORY, Upload, UploadSpace
+from gateway.spool import UploadSpace
+from gateway.uploads import KEPT_IN_MEMORY, Upload
 
 MANY = 20
 BODY = bytes(range(256)) * (KEPT_IN_MEMORY // 256)
