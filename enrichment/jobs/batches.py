@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from enrichment.jobs.deadletters import JobDeadLetters
 from enrichment.jobs.desk import JobDesk
+from enrichment.jobs.endings import all_of
 from enrichment.jobs.errors import OrderRefused
 from enrichment.jobs.events import EventImpossible, JobEvents
 from enrichment.jobs.job import Job, JobName
@@ -15,6 +16,7 @@ from enrichment.jobs.order import Order
 from enrichment.jobs.runner import Runner
 from seams.clock import Clock
 from seams.events import ReceivedEvent
+from seams.tables import TableUnavailable
 
 INTAKE_AT_ONCE: Final = 16
 """Events of a process that are being made jobs."""
@@ -53,10 +55,10 @@ class JobBatches:
         others have ended; the batch may then come again.
         """
         end = self._clock.monotonic() + BATCH_SECONDS
-        taken = [each for each in await _all([self._taken(event) for event in batch]) if each is not None]
+        taken = [each for each in await all_of([self._taken(event) for event in batch]) if each is not None]
         # One that was made just now comes last of its name, and stays: it need not be read again.
         distinct = {each.name: each for each in sorted(taken, key=lambda each: each.made is not None)}
-        await _all([self._run(each, end) for each in distinct.values()])
+        await all_of([self._run(each, end) for each in distinct.values()])
 
     async def _taken(self, event: ReceivedEvent) -> "_Taken | None":
         async with self._intake:
@@ -66,8 +68,13 @@ class JobBatches:
                     return _Taken(told)
                 kept = await self._desk.keep(told)
             except (EventImpossible, OrderRefused) as error:
-                _log.warning("event %d of partition %s is no job: %s", event.sequence_number, event.partition, error)
-                await self._dead_letters.add_event(event, str(error))
+                await self._put_aside(event, str(error))
+                return None
+            except TableUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - whatever an event does to us, the others must not wait for it
+                _log.exception("event %d of partition %s", event.sequence_number, event.partition)
+                await self._put_aside(event, "Tollgate failed; its log says why.")
                 return None
             return _Taken(told.name, kept.job if kept.new else None, told.request)
 
@@ -75,10 +82,19 @@ class JobBatches:
         async with self._slots:
             if self._clock.monotonic() >= end:
                 return  # its reminder hands it over again
-            if taken.made is None:
-                await self._runner.run(taken.name)
-            else:
-                await self._runner.start(taken.made, taken.request)
+            try:
+                if taken.made is None:
+                    await self._runner.run(taken.name)
+                else:
+                    await self._runner.start(taken.made, taken.request)
+            except TableUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - as above; the job's reminder comes back to it
+                _log.exception("job %s cannot be run", taken.name.key())
+
+    async def _put_aside(self, event: ReceivedEvent, reason: str) -> None:
+        _log.warning("event %d of partition %s is no job: %s", event.sequence_number, event.partition, reason)
+        await self._dead_letters.add_event(event, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +104,3 @@ class _Taken:
     name: JobName
     made: Job | None = None
     request: bytes = b""
-
-
-async def _all[T](calls: Sequence[Coroutine[None, None, T]]) -> list[T]:
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in results if not isinstance(result, BaseException)]

@@ -25,7 +25,7 @@ from enrichment.jobs.job import LONGEST_MESSAGE, Delivery, Job
 from enrichment.jobs.outbound import AddressForbidden, Answer, Outbound, OutboundError, Request
 from enrichment.jobs.store import JobStore
 from seams.clock import Clock
-from seams.tables import TableConflict
+from seams.tables import TableConflict, TableError
 
 SIGNATURE: Final = "x-tollgate-signature"
 JOB: Final = "x-tollgate-job"
@@ -108,6 +108,11 @@ class Deliveries:
             _log.warning("job %s: callback, attempt %d: %s", job.name.key(), taken.attempts, failed)
             due = None if final else self._clock.now() + max(failed.wait, self._pause(taken.attempts))
             return Delivery("failed" if final else "pending", taken.attempts, due, str(failed)[:LONGEST_MESSAGE])
+        except TableError:
+            raise
+        except Exception:  # noqa: BLE001 - a mangled row must not hold up whoever delivers the others
+            _log.exception("job %s: the callback cannot be delivered", job.name.key())
+            return Delivery("failed", taken.attempts, error="Tollgate failed; its log says why.")
         return Delivery("delivered", taken.attempts)
 
     def _pause(self, attempts: int) -> timedelta:
@@ -127,9 +132,8 @@ class Deliveries:
             else:
                 body = json.dumps(shown(job, result)).encode()
                 sent = {"content-type": "application/json", JOB: job.name.id, **headers, **self._signed(body)}
-                self._check(
-                    callback, await self._send(Request("POST", callback.url, sent, body, loopback=place.loopback))
-                )
+                request = Request("POST", callback.url, sent, body, loopback=place.loopback)
+                self._check(callback, await self._outbound.send(request))
         except DestinationRefused as refused:
             # The operator's lists were changed, or a setting is missing: both may be mended.
             raise _Failed(str(refused), final=False) from refused
@@ -142,13 +146,10 @@ class Deliveries:
         url = f"{callback.url.rstrip('/')}/{result['sys_id']}"
         if job.delivery.attempts > 1:
             read = replace(work_notes.read_request(url, headers), loopback=loopback)
-            if work_notes.holds(await self._send(read), job.name.id):
+            if work_notes.holds(await self._outbound.send(read), job.name.id):
                 return
         patch = work_notes.patch_request(url, headers, job.name.id, result, apply_patch=callback.apply_patch)
-        self._check(callback, await self._send(replace(patch, loopback=loopback)))
-
-    async def _send(self, request: Request) -> Answer:
-        return await self._outbound.send(request)
+        self._check(callback, await self._outbound.send(replace(patch, loopback=loopback)))
 
     def _signed(self, body: bytes) -> Mapping[str, str]:
         if not self._signing_key:

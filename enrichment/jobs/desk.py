@@ -73,14 +73,13 @@ class JobDesk:
             except TooLarge as error:
                 raise OrderTooLarge(f"What is kept of the request takes {error}.") from error
             except TableConflict:
-                found = await self._store.get(job.name)
+                found = await self._found(job.name, job.digest)
             if found is not None:
-                if found.digest != job.digest:
-                    raise NameTaken(
-                        "An earlier request had the same id or idempotency key, and another body. Without the header "
-                        "Idempotency-Key the key is sys_id, sys_updated_on and tasks."
-                    )
-                return Kept(found, new=False)
+                return found
+
+    async def repeated(self, order: Order) -> Kept | None:
+        """Return the job that an order made before; None where there is none. Raises NameTaken."""
+        return await self._found(order.name, order.digest)
 
     async def submit(self, order: Order) -> Job:
         """Make the job of an order and hand it to the hub. Raises OrderRefused.
@@ -98,6 +97,15 @@ class JobDesk:
         """Hand a job to the hub where it waits for that; where the hub is out, its reminder does so later."""
         if job.status == "queued":
             await self._queue.hand_over(job.name)
+
+    async def _found(self, name: JobName, digest: str) -> Kept | None:
+        found = await self._store.get(name)
+        if found is not None and found.digest != digest:
+            raise NameTaken(
+                "An earlier request had the same id or idempotency key, and another body. Without the header "
+                "Idempotency-Key the key is sys_id, sys_updated_on and tasks."
+            )
+        return None if found is None else Kept(found, new=False)
 
     async def _again(self, job: Job) -> Job:
         try:

@@ -81,14 +81,16 @@ class Once:
     async def answer(self, order: Order, perform: Perform) -> Answered | Promised:
         """Return what `perform` makes in time, or a job in which it goes on; nothing is written before that."""
         working = asyncio.create_task(perform(), name=f"enrich {order.name.id}")
+        lease: Lease | None = None
         try:
             made = await self._in_time(working)
             if made is not None:
                 return Answered(made.result)
-            kept = await self._desk.create(self._held(order, promised=True), order.request)
-            return await self._promised(self._runner.lease(kept.job), working)
+            kept = await self._desk.create(self._held(order, promised=False), order.request)
+            lease = self._runner.lease(kept.job)
+            return await self._promised(lease, working)
         except BaseException:
-            await _cancelled(working)
+            await self._dropped(lease, working)
             raise
 
     async def answer_keyed(self, order: Order, perform: Perform, *, may_promise: bool) -> Answered | Promised:
@@ -100,7 +102,9 @@ class Once:
         end = self._clock.monotonic() + self.wait
         pause = _FIRST_LOOK_SECONDS
         while True:
-            kept = await self._desk.create(self._held(order, promised=False), order.request)
+            kept = await self._desk.repeated(order) or await self._desk.create(
+                self._held(order, promised=False), order.request
+            )
             if kept.new:
                 return await self._first(self._runner.lease(kept.job), perform, may_promise=may_promise)
             if kept.job.status == "succeeded":
@@ -121,8 +125,7 @@ class Once:
             if made is None:
                 return await self._promised(lease, working)
         except BaseException:
-            await _cancelled(working)
-            await self._forget(lease.job)
+            await self._dropped(lease, working)
             raise
         await self._remember(lease, made)
         return Answered(made.result)
@@ -136,6 +139,12 @@ class Once:
         until = self._clock.now() + self._runner.rules.lease
         await lease.change(lambda job: replace(job, promised=True, lease_until=until))
         return Promised(lease.job.name, partial(self._rest, lease, working))
+
+    async def _dropped(self, lease: Lease | None, working: "asyncio.Task[Made]") -> None:
+        """End work that nobody waits for any more."""
+        await _cancelled(working)
+        if lease is not None:
+            await self._forget(lease.job)
 
     async def _remember(self, lease: Lease, made: Made) -> None:
         if not made.lasting:

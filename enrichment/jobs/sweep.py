@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from enrichment.jobs.deliveries import Deliveries
+from enrichment.jobs.endings import all_of
 from enrichment.jobs.job import Job
 from enrichment.jobs.queue import JobQueue
 from enrichment.jobs.reminders import PARTITIONS, Reminder, Reminders
 from enrichment.jobs.runner import JobRules
 from enrichment.jobs.store import JobStore
 from seams.clock import Clock
-from seams.tables import TableConflict
+from seams.tables import TableConflict, TableUnavailable
 
 AT_ONCE: Final = 32
 SWEEP_SECONDS: Final = 50.0
@@ -48,30 +49,25 @@ class Sweep:
     async def run(self) -> int:
         """Attend to what is due, for at most 50 seconds, and return how many reminders that were.
 
-        Raises TableUnavailable, after the others that were begun have ended.
+        Raises TableUnavailable, after what was begun has ended.
         """
         slots = asyncio.Semaphore(AT_ONCE)
         end = self._clock.monotonic() + SWEEP_SECONDS
-        counts = await asyncio.gather(
-            *(self._partition(partition, slots, end) for partition in range(PARTITIONS)), return_exceptions=True
-        )
-        for count in counts:
-            if isinstance(count, BaseException):
-                raise count
-        return sum(count for count in counts if isinstance(count, int))
+        return sum(await all_of([self._partition(partition, slots, end) for partition in range(PARTITIONS)]))
 
     async def _partition(self, partition: int, slots: asyncio.Semaphore, end: float) -> int:
-        attended = 0
-        async with asyncio.TaskGroup() as tasks:
+        attending: list[asyncio.Task[None]] = []
+        try:
             async for reminder in self._reminders.due(partition, self._clock.now()):
                 await slots.acquire()
                 if self._clock.monotonic() >= end:
                     slots.release()
                     break
-                task = tasks.create_task(self._attend(reminder))
-                task.add_done_callback(lambda _: slots.release())
-                attended += 1
-        return attended
+                attending.append(asyncio.create_task(self._attend(reminder)))
+                attending[-1].add_done_callback(lambda _: slots.release())
+        finally:
+            await all_of(attending)
+        return len(attending)
 
     async def _attend(self, reminder: Reminder) -> None:
         try:
@@ -79,6 +75,14 @@ class Sweep:
         except TableConflict:
             # Somebody was faster; what is left to do shows a moment later.
             next_due = self._clock.now() + timedelta(seconds=1)
+        except TableUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - a row that somebody mangled must not keep the sweep from the others
+            _log.exception("job %s cannot be attended to", reminder.name.key())
+            next_due = self._clock.now() + LONGEST_SILENCE
+        await self._moved(reminder, next_due)
+
+    async def _moved(self, reminder: Reminder, next_due: datetime | None) -> None:
         if next_due is None:
             await self._reminders.drop(reminder)
         else:

@@ -8,7 +8,7 @@ import pytest
 from enrichment.jobs.job import JobName
 from enrichment.jobs.work import Made
 from local.tables import SQLiteTables
-from seams.tables import TableUnavailable
+from seams.tables import Entity, TableUnavailable, Upsert
 from tests.enrichment.jobs.parts import CALLBACK, NOISE, TICKET, Parts, event_of, made
 
 EVENT = {"id": "INC-1", "subscription": "team-a", "ticket": TICKET, "tasks": ["summary"]}
@@ -130,6 +130,16 @@ async def test_silent_tables(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> N
             await parts.batches.run([event_of(EVENT)])
     await parts.batches.run([event_of(EVENT)])
     assert len(parts.work.done) == 1
+
+
+async def test_a_mangled_row(parts: Parts) -> None:
+    """A job whose row cannot be read, or written, keeps the others of its batch from nothing."""
+    table = await parts.tables.table("jobs")
+    await table.transact([Upsert(Entity("team-a|bad", "job", {"subscription": "team-a"}))])
+    named = {"job": "bad", "subscription": "team-a"}
+    await parts.batches.run([event_of(named, 1), event_of({**EVENT, "id": "bad"}, 2), event_of(EVENT, 3)])
+    assert parts.work.done == [JobName("team-a", "INC-1")]
+    assert len(await parts.dead_letters()) == 1
 
 
 async def test_the_request_is_kept_as_it_came(parts: Parts) -> None:

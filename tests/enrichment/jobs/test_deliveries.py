@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -200,6 +201,15 @@ async def test_work_notes_need_a_record(parts: Parts) -> None:
         ticket = {"short_description": "x", "sys_id": sys_id}
         with pytest.raises(CallbackRefused, match="sys_id"):
             await parts.desk.submit(order(callback=NOTES, ticket=ticket))
+
+
+async def test_a_mangled_callback(parts: Parts) -> None:
+    """A callback that cannot be read any more ends as failed, and its job stays as it is."""
+    await parts.desk.submit(order(callback=CALLBACK))
+    await parts.store.change(replace(await parts.job(NAME), callback="{"))
+    await parts.runner.run(NAME)
+    job = await parts.job(NAME)
+    assert (job.status, job.delivery.status) == ("succeeded", "failed")
 
 
 async def test_no_secret_is_kept(parts: Parts) -> None:

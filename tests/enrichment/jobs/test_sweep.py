@@ -3,9 +3,12 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from enrichment.jobs.job import JobName
 from enrichment.jobs.outbound import Answer
 from enrichment.jobs.reminders import PARTITIONS, Reminder
+from seams.tables import Entity, TableUnavailable, Upsert
 from tests.enrichment.jobs.parts import CALLBACK, Parts, made, order
 
 NAME = JobName("team-a", "one")
@@ -95,6 +98,34 @@ async def test_what_nobody_waits_for_goes(parts: Parts) -> None:
     await parts.sweep.run()
     assert await parts.store.get(NAME) is None
     assert await reminders(parts) == []
+
+
+async def test_a_mangled_row(parts: Parts) -> None:
+    """A job whose row cannot be read is looked at once an hour, and keeps the sweep from nothing."""
+    table = await parts.tables.table("jobs")
+    await table.transact([Upsert(Entity("team-a|bad", "job", {"subscription": "team-a"}))])
+    await parts.reminders.set(JobName("team-a", "bad"), parts.clock.now())
+    await parts.desk.keep(order())
+    parts.clock.pass_by(seconds=61)
+    await parts.sweep.run()
+    assert parts.hub.names() == ["one"]
+    assert [each.name.id for each in await reminders(parts, timedelta(minutes=59))] == ["one"]
+
+
+async def test_silent_tables(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the tables do not answer the sweep fails, and the next one does what it left."""
+
+    async def silent(*_: object) -> None:
+        raise TableUnavailable("silent")
+
+    await parts.desk.keep(order())
+    parts.clock.pass_by(seconds=61)
+    with monkeypatch.context() as patched:
+        patched.setattr(parts.store, "get", silent)
+        with pytest.raises(TableUnavailable):
+            await parts.sweep.run()
+    await parts.sweep.run()
+    assert parts.hub.names() == ["one"]
 
 
 async def test_many(parts: Parts) -> None:
