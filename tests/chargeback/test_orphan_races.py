@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -264,7 +264,7 @@ def _event(intent: Intent, ends: datetime, number: int) -> UsageEvent:
 
 
 @pytest.mark.parametrize("detail_rows", [True, False])
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(20))
 async def test_each_call_is_billed_once(prices: Prices, seed: int, detail_rows: bool) -> None:
     """Whatever is killed when: events count, calls without an end are estimated, late ends take estimates back."""
     world = World(seed, prices, detail_rows=detail_rows)
@@ -278,7 +278,7 @@ async def test_each_call_is_billed_once(prices: Prices, seed: int, detail_rows: 
 
 
 @pytest.mark.parametrize("detail_rows", [True, False])
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(8))
 async def test_hub_that_is_made_anew_in_the_midst_of_calls(prices: Prices, seed: int, detail_rows: bool) -> None:
     """A call that announced itself in one hub and ended in the next is billed once, too."""
     world = World(seed, prices, detail_rows=detail_rows, repeats=0.0)
@@ -316,7 +316,7 @@ async def test_control_without_pending_calls_bills_twice(prices: Prices, monkeyp
 
     monkeypatch.setattr(lane_journal, "advance", careless)
 
-    assert await _wrong_runs(lambda seed: World(seed, prices, detail_rows=False)) > 0
+    assert await _some_run_is_wrong(prices)
 
 
 async def test_control_without_the_look_at_late_events_bills_twice(
@@ -330,14 +330,14 @@ async def test_control_without_the_look_at_late_events_bills_twice(
 
     monkeypatch.setattr(lane_journal, "advance", careless)
 
-    assert await _wrong_runs(lambda seed: World(seed, prices, detail_rows=False)) > 0
+    assert await _some_run_is_wrong(prices)
 
 
-async def _wrong_runs(world_of: Callable[[int], World]) -> int:
-    wrong = 0
-    for seed in range(30):
-        world = world_of(seed)
+async def _some_run_is_wrong(prices: Prices) -> bool:
+    for seed in range(40):
+        world = World(seed, prices, detail_rows=False)
         await world.live(rounds=25)
         await world.end()
-        wrong += await world.on_statements() != world.billed
-    return wrong
+        if await world.on_statements() != world.billed:
+            return True
+    return False
