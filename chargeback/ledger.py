@@ -27,6 +27,7 @@ from chargeback import deadletters, details, rollups
 from chargeback.concurrency import MAX_CALLS, all_of
 from chargeback.deadletters import EventImpossible
 from chargeback.details import RETENTION, USAGE
+from chargeback.incarnations import Incarnations
 from chargeback.lane_journal import LaneJournal
 from chargeback.lanes import Lane
 from chargeback.orphans import Orphans
@@ -56,9 +57,9 @@ class Counted:
 class Ledger:
     """Collects usage records; one object a process, used by any number of batches at once.
 
-    `incarnation` tells the stream from one that was deleted and made again. `detail_rows` keeps the audit trail, and
-    with it the check on replayed events, for as long as `retention` says. `orphan_after` is how long a call may go
-    without its event, see `chargeback.sweep`. `uniform` draws from [0, 1) for the pauses after conflicts.
+    `incarnation` asks the stream what tells it from one that was deleted and made again. `detail_rows` keeps the audit
+    trail, and with it the check on replayed events, for as long as `retention` says. `orphan_after` is how long a call
+    may go without its event, see `chargeback.sweep`. `uniform` draws from [0, 1) for the pauses after conflicts.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Ledger:
     ) -> None:
         self._tables = tables
         self._prices = prices
-        self._incarnation = incarnation
+        self._incarnations = Incarnations(incarnation)
         self._detail_rows = detail_rows
         self._retention = retention
         self._index = PartitionIndex(tables)
@@ -91,7 +92,7 @@ class Ledger:
         What cannot be billed becomes a dead letter and does not disturb the others. Raises TableUnavailable,
         StreamUnavailable, and TableConflict where rivals never let go of a row; the whole batch may then come again.
         """
-        content = _sorted_out(batch, await self._incarnation(), self._retention)
+        content = _sorted_out(batch, await self._incarnations.of(batch), self._retention)
         known = await self._replays(content.counted)
         fresh = [one for one in content.counted if one.sequence_number not in known.get(one.lane, rollups.NONE)]
         await self._note(fresh, batch)

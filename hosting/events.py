@@ -62,7 +62,6 @@ class EventHubStream(EventStream):
         self._connections = [HubConnection(open_client, clock) for _ in range(CONNECTIONS)]
         # Events never wait for the answer to a question.
         self._asking = HubConnection(open_client, clock)
-        self._incarnation: str | None = None
 
     @classmethod
     def by_connection_string(cls, connection_string: str, hub: str, *, timeout_seconds: float, clock: Clock) -> Self:
@@ -108,9 +107,7 @@ class EventHubStream(EventStream):
 
     async def incarnation(self) -> str:
         """See EventStream: the hub's name and the millisecond of its creation, fit for a table key."""
-        if self._incarnation is None:
-            self._incarnation = await self._persist("read the hub's properties", self._created)
-        return self._incarnation
+        return await self._persist("read the hub's properties", self._created)
 
     async def ends(self) -> Mapping[str, int]:
         """See EventStream. One question for each partition, some at once: the SDK opens a connection for each."""

@@ -31,7 +31,8 @@ class EventStream(Protocol):
     async def incarnation(self) -> str:
         """Return what tells this stream from one that was deleted and made again under its name.
 
-        Sequence numbers are comparable only within one incarnation. Raises StreamUnavailable.
+        Sequence numbers are comparable only within one incarnation. Asks the stream each time. Raises
+        StreamUnavailable.
         """
         ...
 

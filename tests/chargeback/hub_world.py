@@ -30,6 +30,11 @@ class World:
     collected: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     numbers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     seconds: float = 0.0
+    process: Ledger | None = None
+
+    def keep_process(self) -> None:
+        """Collect with one ledger from now on, in place of a new one for each batch."""
+        self.process = Ledger(self.tables, self.prices, self.incarnation, clock=self)
 
     def now(self) -> datetime:
         return self.time
@@ -59,7 +64,7 @@ class World:
 
     async def collect(self, tables: Tables | None = None, most: int = 1000) -> None:
         """Collect up to so many events of each partition; the place in it moves only if that succeeds."""
-        ledger = Ledger(tables or self.tables, self.prices, self.incarnation, clock=self)
+        ledger = self.process or Ledger(tables or self.tables, self.prices, self.incarnation, clock=self)
         for partition, events in self.log.items():
             first = self.collected[partition]
             batch = events[first : first + most]

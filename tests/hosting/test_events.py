@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from azure.eventhub import EventDataBatch
@@ -187,10 +187,11 @@ def _body(encoded: bytes) -> bytes:
 class ScriptedClient(EventHubProducerClient):
     """The SDK's client with the wire cut off: `answers` says what each send meets, `sent` what was acknowledged."""
 
-    def __init__(self, answers: list[Exception], sent: list[list[bytes]]) -> None:
+    def __init__(self, script: "Script") -> None:
         super().__init__("nowhere.invalid", "usage", EventHubSharedKeyCredential("name", "c2VjcmV0"))
-        self.answers = answers
-        self.sent = sent
+        self.script = script
+        self.answers = script.answers
+        self.sent = script.sent
 
     async def create_batch(self, **options: str) -> EventDataBatch:  # type: ignore[override]  # fewer options are asked for
         return EventDataBatch(max_size_in_bytes=1000, partition_key=options["partition_key"])
@@ -201,7 +202,7 @@ class ScriptedClient(EventHubProducerClient):
         self.sent.append([_body(event) for event in batch._message[5]])
 
     async def get_eventhub_properties(self) -> dict[str, object]:
-        return {"eventhub_name": "usage", "created_at": datetime(2026, 1, 2, microsecond=345000, tzinfo=UTC)}
+        return {"eventhub_name": "usage", "created_at": self.script.created_at}
 
     async def close(self, **_: object) -> None:
         raise ConnectionResetError
@@ -213,11 +214,12 @@ class Script:
     def __init__(self, *answers: Exception) -> None:
         self.answers = list(answers)
         self.sent: list[list[bytes]] = []
+        self.created_at = datetime(2026, 1, 2, microsecond=345000, tzinfo=UTC)
         self.opened = 0
 
     def open_client(self) -> EventHubProducerClient:
         self.opened += 1
-        return ScriptedClient(self.answers, self.sent)
+        return ScriptedClient(self)
 
     def stream(self) -> EventHubStream:
         return EventHubStream(self.open_client, hub="usage", timeout_seconds=5, clock=SystemClock(), jitter=lambda: 0.0)
@@ -289,12 +291,14 @@ async def test_idle_connection_is_replaced() -> None:
 
 
 async def test_incarnation() -> None:
-    """The hub is told from a later one of its name by the millisecond of its creation, asked for once."""
+    """The hub is told from a later one of its name by the millisecond of its creation, asked for each time."""
     script = Script()
     stream = script.stream()
     assert await stream.incarnation() == check_key("usage-1767312000345")
+    script.created_at += timedelta(seconds=1)
+    assert await stream.incarnation() == "usage-1767312001345"
     await stream.close()
-    assert await stream.incarnation() == "usage-1767312000345"
+    await refused(stream.incarnation())
 
 
 async def test_impolite_end() -> None:
