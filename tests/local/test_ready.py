@@ -57,3 +57,13 @@ def test_own_catalog() -> None:
 def test_catalog_given_as_json() -> None:
     """A catalog that is the setting's own text is not printed."""
     assert "from GATEWAY_CATALOG" in ready_text(URL, NOW, demo=None, catalog="{" + " " * 300 + "}", not_served=[])
+
+
+def test_event_hubs() -> None:
+    """Where events go through the stand-in its connection string is shown, and commands that a shell takes."""
+    text = ready_text(URL, NOW, demo=None, catalog="", not_served=[], hub_port=5672)
+    assert "Endpoint=sb://127.0.0.1:5672;" in text
+    assert "UseDevelopmentEmulator=true" in text
+    words = shlex.split(next(line for line in text.splitlines() if "/faults" in line))
+    assert words[:2] == ["curl", "http://127.0.0.1:5672/faults"]
+    assert json.loads(words[-1])["drop_acks"] == 0.2

@@ -57,6 +57,7 @@ class Call:
 
     id: str
     billed_as: str
+    team: str
     began: float
     ended: float = 0.0
     whole: bool = False
@@ -69,7 +70,7 @@ class Callers:
     dice: random.Random
     url: str = ""
     calls: list[Call] = field(default_factory=list)
-    open: int = 0
+    open: list[Call] = field(default_factory=list)
     burning: bool = True
 
     async def run(self) -> None:
@@ -88,13 +89,13 @@ class Callers:
         began = time.monotonic()
         async with client.stream("POST", f"{url}/openai/v1/chat/completions", json=body, headers=headers) as answer:
             answer.raise_for_status()
-            call = Call(answer.headers["x-request-id"], answer.headers["apim-request-id"], began)
+            call = Call(answer.headers["x-request-id"], answer.headers["apim-request-id"], team, began)
             self.calls.append(call)
-            self.open += 1
+            self.open.append(call)
             try:
                 received = b"".join([chunk async for chunk in answer.aiter_raw()])
             finally:
-                self.open -= 1
+                self.open.remove(call)
                 call.ended = time.monotonic()
             call.whole = b"data: [DONE]" in received if streamed else bool(json.loads(received))
 
@@ -121,14 +122,14 @@ async def failing_hub(tollgate: Tollgate) -> AsyncIterator[None]:
 
 
 async def in_mid_stream(tollgate: Tollgate, state: Path, callers: Callers) -> float:
-    """Kill the instance while at least two callers hear an answer and the hub answers; return when."""
+    """Kill the instance while at least two callers hear an answer that began when the hub answered; return when."""
     async with failing_hub(tollgate):
         callers.url = tollgate.url
         heard = len(callers.calls)
         await until(lambda: waits(lambda: len(callers.calls) >= heard + 3 * CALLERS))
-    await kept_whole(state, [call for call in callers.calls[heard:] if call.whole])
+    since = await hub_is_back(state, callers)
     await asyncio.sleep(callers.dice.uniform(0, 0.5))
-    await until(lambda: waits(lambda: callers.open >= 2))
+    await until(lambda: waits(lambda: len(callers.open) >= 2 and min(call.began for call in callers.open) > since))
     killed = time.monotonic()
     await tollgate.kill()
     return killed
@@ -138,14 +139,21 @@ async def waits(reached: Callable[[], bool]) -> bool:
     return reached()
 
 
-async def kept_whole(state: Path, calls: list[Call]) -> None:
-    """Wait until the books hold the events of these calls: whatever held up the hub is over."""
+async def hub_is_back(state: Path, callers: Callers) -> float:
+    """Wait until events of both teams take the first way again, not that of the outbox; return when."""
+    since = time.monotonic()
 
-    async def complete() -> bool:
-        kept = await books(state)
-        return all(call.id in kept.details for call in calls)
+    async def first_way() -> bool:
+        details = (await books(state)).details
+        direct = {
+            call.team
+            for call in callers.calls
+            if call.began > since and call.id in details and not details[call.id].values.get("replayed")
+        }
+        return direct == KEYS.keys()
 
-    await until(complete)
+    await until(first_way)
+    return time.monotonic()
 
 
 @dataclass(frozen=True)
