@@ -26,7 +26,7 @@ from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
 from tests.gateway.conftest import MODELS, UPSTREAM_KEY, catalog_of
-from tests.proofs.tollgate import KEYS, charged, invoiced, running_tollgate, statements
+from tests.proofs.tollgate import KEYS, ROOT, charged, invoiced, running_tollgate, statements
 from tests.served import served
 from tests.servicenow import Instance
 
@@ -34,6 +34,7 @@ SYS_ID = "0123456789abcdef0123456789abcdef"
 TICKET = {"sys_id": SYS_ID, "short_description": "VPN drops", "description": "Since Monday the VPN drops each hour."}
 SIGNING = "signing-key"
 PATIENCE_SECONDS = 60
+INCIDENTS = ROOT.parent / "shared" / "data" / "incidents.json"
 
 
 @dataclass
@@ -262,3 +263,25 @@ async def test_subscriptions_rights(world: World) -> None:
             client.headers["api-key"] = KEYS["team-b"]
             told = await finished(client, "not-allowed")
             assert (told["status"], told["error"]["code"]) == ("failed", "permission_denied")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(not INCIDENTS.exists(), reason="the demo incidents are not beside the checkout")
+async def test_real_incidents(world: World) -> None:
+    """ServiceNow's own demo incidents, whole rows by HTTP and from a producer, come out as patch, job and work note."""
+    incidents: list[dict[str, Any]] = json.loads(INCIDENTS.read_text())["incidents"]
+    for incident in incidents:
+        world.instance.add(incident["sys_id"], number=incident["number"])
+    rest = {"tasks": ["summary", "classification"], "choices": {"category": ["Network", "Hardware", "Software"]}}
+    bodies = [{"ticket": incident, "callback": world.note()} | rest for incident in incidents]
+    async with running_tollgate(world.catalog(), world.state, **world.settings) as desk, calling(desk.url) as client:
+        half = len(bodies) // 2
+        jobs = [(await client.post("/jobs", json=body)).json()["id"] for body in bodies[:half]]
+        events = [{"id": body["ticket"]["number"], "subscription": "team-a", **body} for body in bodies[half:]]
+        await produce(world.state, *events)
+        for job_id, incident in zip([*jobs, *(event["id"] for event in events)], incidents, strict=True):
+            told = await finished(client, job_id)
+            assert (told["status"], told["callback"]["status"]) == ("succeeded", "delivered"), told
+            assert told["result"]["number"] == incident["number"]
+            assert told["result"]["patch"] is not None
+            assert len(world.instance.notes(incident["sys_id"])) == 1
