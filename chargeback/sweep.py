@@ -48,15 +48,18 @@ class _Opened:
 
 
 class _Ends:
-    """Where the hub's partitions end; asked once in a sweep, and only if it matters."""
+    """Which hub there is and where its partitions end; asked once in a sweep, and only if it matters."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._incarnation: str | None = None
         self._ends: Mapping[str, int] | None = None
 
     async def reached(self, lane: Lane, head: Head) -> bool:
         """Tell whether all of a lane was read. Raises StreamUnavailable."""
-        if lane.incarnation != await self._hub.incarnation():
+        if self._incarnation is None:
+            self._incarnation = await self._hub.incarnation()
+        if lane.incarnation != self._incarnation:
             return True  # of a hub that is gone nothing more is to come
         if self._ends is None:
             self._ends = await self._hub.ends()
