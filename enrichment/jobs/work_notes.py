@@ -17,6 +17,9 @@ from enrichment.jobs.outbound import Answer, Request
 LONGEST_NOTE: Final = 30_000
 """Characters; a journal entry takes more, but nobody reads it."""
 
+_CODE: Final = re.compile(r"\[\s*(/?\s*code)\s*\]", re.IGNORECASE)
+"""A journal shows what stands between these as HTML: no model, and nobody whose words it repeats, shall write that."""
+
 _READ: Final = "?sysparm_fields=work_notes&sysparm_display_value=true"
 _TITLES: Final = {"issue": "Issue", "actions_taken": "Actions taken", "resolution": "Resolution"}
 
@@ -41,6 +44,7 @@ def note(job_id: str, result: Mapping[str, Any]) -> str:
     if isinstance(steps, list) and steps:
         lines += ["Next steps:", *(f"- {_text(step)}" for step in steps)]
     text = "\n".join(line for line in lines if line) or "Enriched, without a suggestion."
+    text = _CODE.sub(r"(\1)", text)
     return f"{text[:LONGEST_NOTE]}\n\n{mark(job_id)}"
 
 

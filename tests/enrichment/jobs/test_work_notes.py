@@ -1,5 +1,6 @@
 """The text of a work note."""
 
+import re
 from typing import Any
 
 import pytest
@@ -33,6 +34,13 @@ def test_all_of_a_result() -> None:
 def test_nothing_to_say(result: dict[str, Any]) -> None:
     """A result without anything for people says so."""
     assert note("j1", result) == "Enriched, without a suggestion.\n\nTollgate job j1"
+
+
+@pytest.mark.parametrize("said", ["[code]<b>x</b>[/code]", "[CODE ]<script>", "[ / code]"])
+def test_no_html(said: str) -> None:
+    """Nothing that a model says is shown as HTML in a journal."""
+    text = note("j1", {"summary": {"issue": said}})
+    assert not re.search(r"\[\s*/?\s*code\s*\]", text, re.IGNORECASE)
 
 
 def test_long_notes_are_cut() -> None:
