@@ -13,8 +13,8 @@ from enrichment.confidence import agreement, band, clamped, confidence
 from enrichment.priorities import LEVELS, PRIORITIES, level_of
 from enrichment.prompts.classification import CLASSIFICATION
 from enrichment.requests import ChosenField, SuggestedField
-from enrichment.schemas import MAX_ENUM_VALUES, Schema, closed, one_of
-from enrichment.ticket import Coded
+from enrichment.schemas import Schema, closed, fitting, one_of
+from enrichment.ticket import Coded, Ticket
 
 _CHOSEN: Final[tuple[ChosenField, ...]] = get_args(ChosenField)
 _LEVELLED: Final[tuple[SuggestedField, ...]] = ("impact", "urgency")
@@ -63,19 +63,19 @@ class _Desk:
             self.warn("evidence_not_found", name, "The words that the model quotes are not in the ticket.")
         shared = agreement(self._votes(name, chosen))
         sure = confidence(verdict.confidence, proven=proven, agreement=shared)
-        request = self.case.request
+        rule = self.case.request.rule(name)
         self.suggestions[name] = Suggestion(
             value=chosen.display_value,
             confidence=sure,
             band=band(sure),
             evidence=verdict.evidence[:_LONGEST_EVIDENCE],
             agreement=shared,
-            apply=self.case.triage.applies(name, getattr(request.ticket, name), chosen, sure, request.rule(name)),
+            apply=self.case.triage.applies(name, _value(self.case.request.ticket, name), chosen, sure, rule),
         )
 
     def _votes(self, name: SuggestedField, chosen: Coded) -> list[tuple[float, bool]]:
         names = frozenset({chosen.display_value.lower(), chosen.value.lower()} - {""})
-        held = [(near.score, getattr(near.ticket, name)) for near in self.case.neighbours.nearest]
+        held = [(near.score, _value(near.ticket, name)) for near in self.case.neighbours.nearest]
         return [(score, value.is_any_of(names)) for score, value in held if value.shown]
 
     def compute_priority(self) -> None:
@@ -96,8 +96,7 @@ class _Desk:
 
     def _level(self, name: SuggestedField) -> int:
         suggestion = self.suggestions.get(name)
-        present: Coded = getattr(self.case.request.ticket, name)
-        return level_of(Coded(suggestion.value) if suggestion else present) or 0
+        return level_of(Coded(suggestion.value) if suggestion else _value(self.case.request.ticket, name)) or 0
 
 
 async def run(case: Case, asker: Asker) -> Found:
@@ -119,18 +118,27 @@ async def run(case: Case, asker: Asker) -> Found:
 
 def schema_of(choices: Mapping[SuggestedField, tuple[Coded, ...]]) -> Schema:
     """Return the schema of an answer about exactly these fields."""
+    values = _values(choices)
+    enums = fitting(values)
     return closed(
         {
             name: closed(
                 {
                     "evidence": {"type": "string"},
-                    "value": one_of([choice.display_value for choice in allowed]),
+                    "value": one_of(listed if name in enums else None),
                     "confidence": {"type": "number"},
                 }
             )
-            for name, allowed in choices.items()
+            for name, listed in values.items()
         }
     )
+
+
+def _value(ticket: Ticket, name: SuggestedField) -> Coded:
+    """Return what a ticket holds in a field; a level in our words, since its label may be in any language."""
+    held: Coded = getattr(ticket, name)
+    level = level_of(held) if name in _LEVELLED else None
+    return held if level not in LEVELS else Coded(LEVELS[level], str(level))
 
 
 def _choices(case: Case) -> dict[SuggestedField, tuple[Coded, ...]]:
@@ -138,13 +146,15 @@ def _choices(case: Case) -> dict[SuggestedField, tuple[Coded, ...]]:
     return {name: allowed for name, allowed in asked.items() if allowed} | dict.fromkeys(_LEVELLED, _LEVEL_CHOICES)
 
 
+def _values(choices: Mapping[SuggestedField, tuple[Coded, ...]]) -> dict[SuggestedField, list[str]]:
+    return {name: [choice.display_value for choice in allowed] for name, allowed in choices.items()}
+
+
 def _listed(choices: Mapping[SuggestedField, tuple[Coded, ...]]) -> str:
-    """Return the choices that are too many for the schema, for the instructions."""
-    lists = [
-        f"{name} takes one of these values: {' | '.join(choice.display_value for choice in allowed)}"
-        for name, allowed in choices.items()
-        if len(allowed) > MAX_ENUM_VALUES
-    ]
+    """Return the choices that do not fit into the schema, for the instructions."""
+    values = _values(choices)
+    enums = fitting(values)
+    lists = (f"{name} takes one of these: {' | '.join(each)}" for name, each in values.items() if name not in enums)
     return "\n".join(lists)
 
 

@@ -185,6 +185,16 @@ async def test_similar_tickets_vote(gateway: FakeGateway, caller: httpx2.AsyncCl
     assert "agreement" not in told["suggestions"]["assignment_group"]
 
 
+async def test_levels_in_another_language_are_the_same_levels(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
+    """The number counts: what the ticket has already is no change, and ServiceNow's default gives way."""
+    gateway.answers = {"classification": CLASSIFICATION}
+    ticket = TICKET | {"impact": "2 - Mittel", "urgency": {"display_value": "3 - Niedrig", "value": "3"}}
+    history = [TICKET | {"number": "INC8", "sys_id": "8", "impact": "2 - Moyen", "urgency": None}]
+    told = await enriched(caller, tasks=["classification"], ticket=ticket, history=history, choices={})
+    assert told["patch"] == {"urgency": "1"}
+    assert told["suggestions"]["impact"]["agreement"] == 1.0
+
+
 async def test_rules_decide_what_is_applied(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
     """The request's own rules open one field and close another."""
     gateway.answers = {"classification": CLASSIFICATION}

@@ -1,6 +1,5 @@
 """Schemas in the subset that Azure OpenAI takes for strict structured output."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from enrichment import digest
-from enrichment.schemas import MAX_ENUM_VALUES, Schema, one_of
+from enrichment.schemas import MAX_ENUM_CHARACTERS, MAX_ENUM_VALUES, Schema, fitting, one_of
 from enrichment.tasks import (
     classification,
     entities,
@@ -63,8 +62,15 @@ def test_evidence_comes_before_what_it_decides(name: str) -> None:
                 assert order[0] == first
 
 
-def test_many_choices_are_left_to_the_instructions() -> None:
-    """More values than a schema takes become a plain string, which code checks."""
-    many = [str(number) for number in range(MAX_ENUM_VALUES + 1)]
-    assert "enum" not in json.dumps(one_of(many))
-    assert one_of(many[:-1])["anyOf"][0]["enum"] == many[:-1]
+def test_a_schema_takes_no_more_values_than_azure_does() -> None:
+    """The shortest lists go into the schema; what is over the bounds of all together is left to the instructions."""
+    few, many = ["a", "b"], [str(number) for number in range(MAX_ENUM_VALUES)]
+    assert fitting({"group": many, "category": few}) == {"category"}
+    assert fitting({"group": many[:-2], "category": few}) == {"category", "group"}
+    assert fitting({"group": ["x" * MAX_ENUM_CHARACTERS], "category": few}) == {"category"}
+
+
+def test_one_of() -> None:
+    """One of the values, or any where they do not fit, and always null: a ticket may decide nothing."""
+    assert one_of(["a"]) == {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "null"}]}
+    assert one_of(None) == {"anyOf": [{"type": "string"}, {"type": "null"}]}
