@@ -1,6 +1,7 @@
 """The command `tollgate`: what operators do from a shell, against a running Tollgate.
 
-Exit codes: 0 done, 1 refused, 2 not called correctly, 3 no answer or one that says to come back.
+Exit codes: 0 done, 1 refused or a day that is broken, 2 not called correctly, 3 no answer or one that says to come
+back.
 """
 
 import typer
@@ -12,7 +13,8 @@ HELP = """Operate a running Tollgate.
 Set TOLLGATE_URL to its address and TOLLGATE_KEY to an operator key, or for `enrich` to a subscription's; without
 TOLLGATE_KEY you are asked for the key. It is never an argument, where others on this machine could read it.
 
-Exit codes: 0 done, 1 refused, 2 not called correctly, 3 no answer or one that says to come back.
+Exit codes: 0 done, 1 refused or a day that is broken, 2 not called correctly, 3 no answer or one that says to come
+back.
 """
 
 
