@@ -199,6 +199,7 @@ class TaskWarning(Answer):
         "nothing_said",
         "compared_by_words",
         "ticket_shortened",
+        "speaks_to_a_model",
     ]
     message: str
     field: SuggestedField | SkipJsonSchema[None] = optional()

@@ -9,7 +9,9 @@ from enrichment.grounding import searchable
 from enrichment.languages import UNKNOWN, language_of, named
 from enrichment.material import Part, parts_of
 from enrichment.neighbours import Neighbours
-from enrichment.requests import EnrichRequest
+from enrichment.requests import EnrichRequest, SuggestedField
+from enrichment.suspicion import speaks_to_a_model
+from enrichment.ticket import Coded
 from enrichment.triage import TriageRules
 
 
@@ -17,6 +19,7 @@ from enrichment.triage import TriageRules
 class Case:
     """`parts` of the ticket become the `material` that models are shown, names of entries included.
 
+    `suspicious`: some of its text speaks to a model, so that nothing is applied unseen.
     `texts` is all that the ticket says, by the names that may be cited; `words` the same, ready to be searched.
 
     `language` is the tag of the ticket's language, `writing_tag` that of the language to write in.
@@ -28,6 +31,7 @@ class Case:
     words: Mapping[str, str]
     material: str = ""
     language: str = UNKNOWN
+    suspicious: bool = False
     triage: TriageRules = field(default_factory=TriageRules)
     neighbours: Neighbours = field(default_factory=Neighbours)
 
@@ -40,6 +44,17 @@ class Case:
         sought = searchable(quote)
         texts = self.words.values() if part is None else (self.words.get(part, ""),)
         return bool(sought.strip()) and any(sought in text for text in texts)
+
+    def applies(self, name: SuggestedField, present: Coded, suggested: Coded, confidence: float) -> bool:
+        """Tell whether a suggestion goes into the patch."""
+        rule = self.request.rule(name)
+        return not self.suspicious and self.triage.applies(name, present, suggested, confidence, rule)
+
+    @property
+    def suspicions(self) -> tuple[TaskWarning, ...]:
+        """Return why nothing is applied, where that is so."""
+        message = "Text in the ticket speaks to a model: nothing that it suggests is applied unseen."
+        return (TaskWarning(code="speaks_to_a_model", message=message),) if self.suspicious else ()
 
     @property
     def writing_tag(self) -> str:
@@ -62,6 +77,13 @@ def case_of(request: EnrichRequest, triage: TriageRules) -> Case:
     """Return the case of a ticket before anything was asked about it."""
     parts = parts_of(request.ticket)
     texts = {part.name: part.text for part in parts}
-    words = {name: searchable(text) for name, text in texts.items()}
-    language = language_of("\n".join(texts.values()))
-    return Case(request, parts, texts, words, language=language, triage=triage)
+    whole = "\n".join(texts.values())
+    return Case(
+        request,
+        parts,
+        texts,
+        words={name: searchable(text) for name, text in texts.items()},
+        language=language_of(whole),
+        suspicious=speaks_to_a_model(whole),
+        triage=triage,
+    )

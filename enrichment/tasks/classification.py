@@ -63,14 +63,13 @@ class _Desk:
             self.warn("evidence_not_found", name, "The words that the model quotes are not in the ticket.")
         shared = agreement(self._votes(name, chosen))
         sure = confidence(verdict.confidence, proven=proven, agreement=shared)
-        rule = self.case.request.rule(name)
         self.suggestions[name] = Suggestion(
             value=chosen.display_value,
             confidence=sure,
             band=band(sure),
             evidence=verdict.evidence[:_LONGEST_EVIDENCE],
             agreement=shared,
-            apply=self.case.triage.applies(name, _value(self.case.request.ticket, name), chosen, sure, rule),
+            apply=self.case.applies(name, _value(self.case.request.ticket, name), chosen, sure),
         )
 
     def _votes(self, name: SuggestedField, chosen: Coded) -> list[tuple[float, bool]]:
@@ -113,7 +112,7 @@ async def run(case: Case, asker: Asker) -> Found:
     if choices.keys() <= set(_LEVELLED):
         message = "The request names no choices, so that there is no suggestion for a field that takes them."
         desk.warnings.append(TaskWarning(code="no_choices", message=message))
-    return Found(Findings(suggestions=Suggestions.model_validate(desk.suggestions)), tuple(desk.warnings))
+    return Found(Findings(suggestions=Suggestions.model_validate(desk.suggestions)), (*desk.warnings, *case.suspicions))
 
 
 def schema_of(choices: Mapping[SuggestedField, tuple[Coded, ...]]) -> Schema:

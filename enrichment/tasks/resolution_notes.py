@@ -33,16 +33,14 @@ async def run(case: Case, asker: Asker) -> Found:
     # A dropped sentence casts doubt on those that stayed.
     sure = confidence(answer.confidence, proven=not warnings, agreement=None)
     suggestions = Suggestions(close_notes=_suggestion(case, text, kept, sure))
-    return Found(Findings(resolution_notes=notes, suggestions=suggestions), warnings)
+    return Found(Findings(resolution_notes=notes, suggestions=suggestions), (*warnings, *case.suspicions))
 
 
 def _suggestion(case: Case, text: str, kept: tuple[Citation, ...], sure: float) -> Suggestion:
-    request = case.request
-    present = Coded(request.ticket.close_notes)
     return Suggestion(
         value=text,
         confidence=sure,
         band=band(sure),
         evidence=", ".join(dict.fromkeys(name for citation in kept for name in citation.entries)),
-        apply=case.triage.applies("close_notes", present, Coded(text), sure, request.rule("close_notes")),
+        apply=case.applies("close_notes", Coded(case.request.ticket.close_notes), Coded(text), sure),
     )
