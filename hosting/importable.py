@@ -7,6 +7,7 @@ recursive schemas; schemas of bodies among the components, not inline; names tha
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -28,12 +29,14 @@ _PARAMETER: Final = ("name", "in", "required", "description", "example")
 
 def mount(app: FastAPI) -> None:
     """Serve the description of `app` at PATH, with the address by which it was asked for."""
-    made: list[dict[str, Any]] = []
+
+    @cache
+    def document() -> dict[str, Any]:
+        return importable(app.openapi())
 
     async def description(request: Request) -> Response:
-        if not made:
-            made.append(importable(app.openapi()))
-        return JSONResponse(made[0] | {"servers": [{"url": _address(request)}]}, headers={"cache-control": "no-cache"})
+        servers = [{"url": _address(request)}]
+        return JSONResponse(document() | {"servers": servers}, headers={"cache-control": "no-cache"})
 
     app.add_route(PATH, description, include_in_schema=False)
 
