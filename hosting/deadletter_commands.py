@@ -2,11 +2,12 @@
 
 import base64
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich import box
@@ -19,6 +20,8 @@ from hosting.shell import LOCAL, AsJson, Url, connected, print_json, tell
 from hosting.tollgate_api import ApiError
 
 HELP = """Look at usage events that cannot be billed, and put them back once they or the collector have been mended."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _EXAMPLES = {
     "list": "--waiting",
@@ -69,7 +72,7 @@ def show(
         sys.stdout.buffer.write(_bytes(shown))
     else:
         Console().print(_fields(shown["dead_letter"]))
-        Console().print(Text(_bytes(shown).decode(errors="backslashreplace")), soft_wrap=True)
+        Console().print(Text(_printable(_bytes(shown))), soft_wrap=True)
 
 
 def requeue(
@@ -123,6 +126,11 @@ def _mended(file: Path | None) -> bytes:
 def _bytes(shown: Mapping[str, Any]) -> bytes:
     body = str(shown["body"])
     return base64.b64decode(body) if shown["encoding"] == "base64" else body.encode()
+
+
+def _printable(body: bytes) -> str:
+    """Return text that a terminal takes for nothing but text, whatever a producer sent."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", body.decode(errors="backslashreplace"))
 
 
 def _table(letters: list[dict[str, Any]]) -> Table:

@@ -24,7 +24,7 @@ CATALOG = {
     "subscriptions": {"team-a": {"key_hashes": [key_hash(KEY)]}},
     "operators": {"key_hashes": [key_hash(OPERATOR_KEY)]},
 }
-BODIES = [b'{"id": "x"}', b"\xff\x00[bold]", b"{}"]
+BODIES = [b'{"id": "x"}', b"\xff\x00[bold]\x1b[2J\r\n", b"{}"]
 NOW = datetime.now(UTC)
 
 
@@ -109,9 +109,9 @@ async def test_json_is_for_programs(app: Instance) -> None:
 
 
 async def test_bytes_are_shown_as_they_are(app: Instance) -> None:
-    """What is no text is escaped for a person, and nothing in it is taken for mark-up."""
+    """What is no text is escaped for a person; a terminal obeys nothing in it, and nothing is taken for mark-up."""
     _, second, _ = await ids(app)
-    assert r"\xff\x00[bold]" in (await deadletters(app, "show", second)).out.replace("\0", r"\x00")
+    assert r"\xff\x00[bold]\x1b[2J\x0d" in (await deadletters(app, "show", second)).out
 
 
 async def test_several_at_once(app: Instance, tmp_path: Path) -> None:
