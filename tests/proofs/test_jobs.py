@@ -272,8 +272,11 @@ async def test_real_incidents(world: World) -> None:
     incidents: list[dict[str, Any]] = json.loads(INCIDENTS.read_text())["incidents"]
     for incident in incidents:
         world.instance.add(incident["sys_id"], number=incident["number"])
-    rest = {"tasks": ["summary", "classification"], "choices": {"category": ["Network", "Hardware", "Software"]}}
-    bodies = [{"ticket": incident, "callback": world.note()} | rest for incident in incidents]
+    rest: dict[str, Any] = {
+        "tasks": ["summary", "classification"],
+        "choices": {"category": ["Network", "Hardware", "Software"]},
+    }
+    bodies: list[dict[str, Any]] = [{"ticket": incident, "callback": world.note()} | rest for incident in incidents]
     async with running_tollgate(world.catalog(), world.state, **world.settings) as desk, calling(desk.url) as client:
         half = len(bodies) // 2
         jobs = [(await client.post("/jobs", json=body)).json()["id"] for body in bodies[:half]]
