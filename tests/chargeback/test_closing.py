@@ -15,7 +15,7 @@ from chargeback.ledger import DEADLETTERS
 from chargeback.prices import Prices
 from chargeback.proofs import PROOFS, LaneProof, Proof, ProofTotals, from_entity, to_entity
 from chargeback.rollups import ROLLUPS
-from seams.tables import Delete, Entity, Operation, Table, Tables, TableUnavailable
+from seams.tables import Delete, Entity, Operation, Table, Tables, TableUnavailable, Upsert
 from tests.chargeback.hub_world import DAY, NEXT_NIGHT, NOON, World, event, intent, withdrawal
 from tests.chargeback.staging import FailingAt, FaultyTables, Renamed, rows
 
@@ -275,6 +275,23 @@ async def test_a_late_event_makes_a_new_revision(world: World) -> None:
     assert await revisions(world.tables) == [first, second]
     assert await world.closing().proof(DAY) == second
     assert await world.closing().run() == []
+
+
+async def test_a_broken_day_that_was_mended(world: World) -> None:
+    """What was lost and is put back is found by a proof on demand; that the day was broken stays on record."""
+    world.append(event())
+    await world.collect()
+    (row,) = await rows(world.tables, USAGE)
+    table = await world.tables.table(USAGE)
+    await table.transact([Delete(row.partition, row.row)])
+    (broken,) = await world.closing().run()
+    assert await world.closing().run() == []
+
+    await table.transact([Upsert(row)])
+    mended = await world.closing().prove(DAY)
+
+    assert [(broken.status, broken.revision), (mended.status, mended.revision)] == [("broken", 1), ("proved", 2)]
+    assert await revisions(world.tables) == [broken, mended]
 
 
 async def test_missed_days_are_caught_up_within_the_retention(world: World) -> None:
