@@ -36,7 +36,8 @@ def mount(app: FastAPI) -> None:
 
     async def description(request: Request) -> Response:
         servers = [{"url": _address(request)}]
-        return JSONResponse(document() | {"servers": servers}, headers={"cache-control": "no-cache"})
+        # Never kept: a cache on the way would show others an address that one caller made up.
+        return JSONResponse(document() | {"servers": servers}, headers={"cache-control": "no-store"})
 
     app.add_route(PATH, description, include_in_schema=False)
 

@@ -185,6 +185,7 @@ async def test_the_server_is_this_one(app: TollgateApp, headers: dict[str, str],
     async with httpx2.AsyncClient(transport=transport, base_url="https://tollgate.contoso.example") as client:
         answer = await client.get("/openapi-3.0.json", headers=headers)
     assert answer.json()["servers"] == [{"url": address}]
+    assert answer.headers["cache-control"] == "no-store"
 
 
 async def test_real_answers_fit(document: dict[str, Any], app: TollgateApp) -> None:
