@@ -7,6 +7,7 @@ anew from the checkpoint. Receivers have owner level 0, as those of a Functions 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC
 from typing import Any, Final, Never, cast
@@ -77,7 +78,9 @@ class HubSource:
             failed.cancel()
             receiving.cancel()
             await asyncio.wait({receiving}, timeout=_CLOSE_SECONDS)
-            await client.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await client.close()
 
     def _on_batch(self, partition: str, group: str, take: Take, failed: asyncio.Future[None]) -> OnBatch:
         async def on_batch(_: PartitionContext, events: list[EventData]) -> None:

@@ -1,4 +1,4 @@
-"""The event stream on Event Hubs against real TCP peers that misbehave; Event Hubs itself has no stand-in here."""
+"""The event stream on Event Hubs against real TCP peers that misbehave; tests/contracts has the stand-in."""
 
 import asyncio
 import gc
