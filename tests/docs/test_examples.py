@@ -22,7 +22,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def calls() -> list[str]:
-    pages = ("README.md", "docs/chargeback.md", "docs/enrichment.md")
+    pages = ("README.md", "docs/chargeback.md", "docs/enrichment.md", "docs/jobs.md")
     return [block for page in pages for block in blocks(page, "sh") if block.startswith("curl")]
 
 
