@@ -10,6 +10,11 @@ LONGEST_MODEL = 256
 MOST_PARTS = 1000
 
 _NAMED_MODEL = re.compile(rb'content-disposition:[^\r\n]*;\s*name="?model"?\s*(?:[;\r]|$)', re.IGNORECASE)
+_UNCLEAR = re.compile(
+    rb'\n[ \t]|content-disposition[ \t]+:|content-disposition:[^\r\n]*;\s*name(?:\s*\*|\s+=|=\s|="[^"\r\n]*\\)',
+    re.IGNORECASE,
+)
+"""Folded lines, blanks around `:` and `=`, encoded and escaped names: RFC 7578 has none, and readers differ on them."""
 _END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -71,6 +76,8 @@ class FormReader:
             if self._delimiter.startswith(data[end + 2 : last]):
                 return None
             self._in_head = False
+            if _UNCLEAR.search(data, start, end):
+                raise InvalidRequest("A part of the form has a head that can be read in more than one way.")
             if _NAMED_MODEL.search(data, start, end):
                 self._value = self._at + end + len(_END_OF_HEAD)
             return end + len(_END_OF_HEAD)

@@ -174,6 +174,15 @@ class Settings(BaseSettings):
         return "0 * * * * *" if self.orphan_after_seconds >= 60 else "* * * * * *"
 
     @model_validator(mode="after")
+    def _uploads_end_in_time(self) -> Self:
+        if self.body_timeout_seconds >= self.first_byte_timeout_seconds:
+            raise ValueError(
+                "BODY_TIMEOUT_SECONDS must be below FIRST_BYTE_TIMEOUT_SECONDS: files go to a backend as they arrive, "
+                "and a slow sender must not count as the backend's failure"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _deployed_means_azure(self) -> Self:
         if self.on_azure and self.seams:
             raise ValueError("TOLLGATE_SEAMS is for one machine only: on Azure the tables and hubs are Azure's")

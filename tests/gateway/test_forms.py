@@ -84,6 +84,31 @@ def test_absurd_forms_are_refused(body: bytes, said: str, size: int) -> None:
         read(body + b"\r\n--edge--", size)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Disposition: form-data; name*=utf-8''model",
+        b'Content-Disposition: form-data; name="mo\\del"',
+        b'Content-Disposition: form-data;\r\n name="model"',
+        b'Content-Disposition : form-data; name="model"',
+        b'Content-Disposition: form-data; name ="model"',
+        b'Content-Disposition: form-data; name= "model"',
+        b' Content-Disposition: form-data; name="model"',
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1000])
+def test_heads_that_readers_differ_on(head: bytes, size: int) -> None:
+    """A second model under a name that only some readers take for one does not get past."""
+    with pytest.raises(InvalidRequest, match="more than one way"):
+        read(form(MODEL, b"--edge\r\n" + head + b"\r\n\r\ntwo\r\n"), size)
+
+
+def test_odd_file_names_are_nobodys_business() -> None:
+    """What a file is called, with backslashes, blanks and encodings, tells nothing of the model."""
+    head = 'name="file"; filename="C:\\a = b.wav"; filename*=utf-8\'\'a%20b.wav'
+    assert read(form(MODEL, part(head, b"RIFF"))).model == "whisper"
+
+
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])
 def test_no_boundary(content_type: str) -> None:
     """A form without a boundary cannot be read, and that is said."""
