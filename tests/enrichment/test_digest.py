@@ -1,5 +1,6 @@
 """Tickets that are too long to be sent as they are."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,12 @@ import pytest
 from starlette.types import Receive, Send
 
 from enrichment import digest
-from enrichment.digest import FIRST_ENTRIES, LAST_ENTRIES, LONGEST, PIECES
+from enrichment.calls import Asker, Way
+from enrichment.digest import FIRST_ENTRIES, LAST_ENTRIES, LONGEST, PIECES, Digests
+from enrichment.material import Part, parts_of
+from enrichment.privacy.placeholders import Placeholders
+from enrichment.ticket import Ticket
+from hosting.models import Models
 from tests.enrichment.fake_gateway import FakeGateway, completion, says
 from tests.enrichment.printer import SUMMARY, enriched, sentence
 
@@ -122,3 +128,24 @@ async def test_a_task_without_a_model_needs_no_digest(gateway: FakeGateway, call
     told = await enriched(caller, tasks=["similar"], ticket=ticket())
     assert [task["name"] for task in told["tasks"]] == ["similar"]
     assert not gateway.requests
+
+
+async def test_digests_are_kept_by_subscription_and_not_for_ever(gateway: FakeGateway) -> None:
+    """What one subscription paid for is not another's, and the latest alone are remembered."""
+    gateway.answers = {"digest": FACTS}
+    parts = parts_of(Ticket.model_validate(ticket()))
+    others = parts_of(Ticket.model_validate(ticket(301)))
+    digests = Digests(kept=2)
+
+    async def calls(of: tuple[Part, ...], subscription: str) -> int:
+        async with Models(gateway=gateway).for_caller(subscription) as models:
+            asker = Asker(Way(models, "m", asyncio.Semaphore(8), lambda: "m4rk", Placeholders()))
+            await digests.shortened(of, subscription, asker)
+            return len(asker.calls)
+
+    assert await calls(parts, "one") > 0
+    assert await calls(parts, "one") == 0
+    assert await calls(parts, "two") > 0
+    assert await calls(others, "two") > 0
+    assert await calls(parts, "two") == 0
+    assert await calls(parts, "one") > 0
