@@ -10,6 +10,8 @@ from enrichment.answers import Citation, TaskWarning
 
 MAX_SENTENCES: Final = 20
 _NAME: Final = re.compile(r"[a-z_]+(?:-\d+)?")
+_IDEOGRAPHS: Final = "\u2e80"
+"""From here on scripts end sentences in their own ways."""
 _SPACE: Final = re.compile(r"[\W_]+")
 
 
@@ -50,7 +52,13 @@ def grounded(
 
 
 def joined(citations: Iterable[Citation]) -> str:
-    return " ".join(citation.sentence for citation in citations)
+    """Return the sentences as one text, each with an end."""
+    return " ".join(_ended(citation.sentence) for citation in citations)
+
+
+def _ended(sentence: str) -> str:
+    last = sentence[-1:]
+    return f"{sentence}." if last.isalnum() and last < _IDEOGRAPHS else sentence
 
 
 def searchable(text: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from enrichment.answers import Citation
 from enrichment.case import case_of
-from enrichment.grounding import Sentence, cited, grounded
+from enrichment.grounding import Sentence, cited, grounded, joined
 from enrichment.requests import EnrichRequest
 from enrichment.ticket import Ticket
 from enrichment.triage import TriageRules
@@ -52,3 +52,10 @@ def test_quotations_are_found_by_their_words(quote: str, found: bool) -> None:
     """Whatever stands between the words is the same; half a word is none, and nothing is no quotation."""
     ticket = Ticket(description="All of the server 'down' today.")
     assert case_of(EnrichRequest(ticket=ticket), TriageRules()).says(quote) is found
+
+
+def test_sentences_are_joined_with_their_ends() -> None:
+    """A sentence without a full stop gets one, but not in scripts that write another."""
+    sentences = ["It burns", "Since when?", "\u71c3\u3048\u3066\u3044\u307e\u3059", "Out."]
+    citations = [Citation(sentence=sentence, entries=("description",)) for sentence in sentences]
+    assert joined(citations) == "It burns. Since when? \u71c3\u3048\u3066\u3044\u307e\u3059 Out."
