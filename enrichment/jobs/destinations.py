@@ -117,7 +117,7 @@ class Destinations:
     @property
     def loopback(self) -> bool:
         """Tell whether a list names this machine, as only tests and demos do."""
-        return any(place.loopback for place in self.places)
+        return any(place.loopback for place in (*self.places, *(grant.place for grant in self.grants)))
 
     def check(self, url: str) -> Place:
         """Return where the URL leads. Raises DestinationRefused where that is not on the list."""
