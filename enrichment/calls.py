@@ -64,6 +64,10 @@ class Hiding(Protocol):
 
     def restore(self, text: str) -> str: ...
 
+    def apart(self) -> "Hiding":
+        """Return what hides the same, and whose marks mean nothing to this one."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Way:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 import openai
 from openai.types.chat import ChatCompletionMessageParam
@@ -185,6 +185,9 @@ class _Open:
 
     def restore(self, text: str) -> str:
         return text
+
+    def apart(self) -> Self:
+        return self
 
 
 def _succeeded(done: Enrichment | None) -> dict[str, TaskOutcome]:

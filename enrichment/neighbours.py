@@ -69,7 +69,8 @@ def _nearest(method: Method, others: Sequence[Ticket], scores: Sequence[float]) 
 
 
 async def _embedded(texts: Sequence[str], asker: Asker, deployment: str) -> list[array[float]]:
-    hidden = [asker.way.hiding.hide(text) for text in texts]
+    # Each by itself: a model that is talked into writing a mark must not get what another ticket hid behind it.
+    hidden = [asker.way.hiding.apart().hide(text) for text in texts]
     try:
         async with asker.way.slots:
             raw = await asker.way.models.embeddings.with_raw_response.create(

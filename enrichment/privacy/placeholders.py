@@ -66,8 +66,8 @@ class Placeholders:
     `restore(hide(text)) == text` for every text.
     """
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
-        self._names = Names(names)
+    def __init__(self, names: Iterable[str] | Names = ()) -> None:
+        self._names = names if isinstance(names, Names) else Names(names)
         self._marks: dict[tuple[str, str], str] = {}
         self._values: dict[tuple[str, int], str] = {}
         self._counts = dict.fromkeys(KINDS, 0)
@@ -83,6 +83,10 @@ class Placeholders:
     def restore(self, text: str) -> str:
         """Return the text with the values back in the place of their marks; a mark that was never given stays."""
         return _MARK.sub(self._value, text) if self._values and _may_hold_marks(text) else text
+
+    def apart(self) -> "Placeholders":
+        """Return one that knows the same names and numbers by itself, for texts of which nothing is to return."""
+        return Placeholders(self._names)
 
     def restoring(self) -> "Restoring":
         """Return what restores one text that comes in pieces."""

@@ -49,6 +49,15 @@ async def test_by_embeddings(gateway: FakeGateway, asker: Asker) -> None:
     assert len(gateway.requests[0][1]["input"]) == 3
 
 
+async def test_what_other_tickets_hide_stays_theirs(gateway: FakeGateway, asker: Asker) -> None:
+    """Each text is hidden by itself, and no mark of it means anything where the ticket's own answers are read."""
+    gateway.answers = {"embeddings": says(vectors([1, 0], [0, 1], [0, 1]))}
+    history = [Ticket(number=f"INC{number}", description=f"Mail to {number}@example.com") for number in (2, 3)]
+    await neighbours(PRINTER, history, asker, "embed")
+    assert gateway.requests[0][1]["input"][1:] == ["\nMail to [EMAIL-1]"] * 2
+    assert asker.way.hiding.restore("[EMAIL-1] [EMAIL-2]") == "[EMAIL-1] [EMAIL-2]"
+
+
 @pytest.mark.parametrize(
     "answer",
     [

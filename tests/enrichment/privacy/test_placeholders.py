@@ -93,6 +93,15 @@ def test_names_are_hidden_whole_and_in_part() -> None:
     assert placeholders.hide("John Doedoe asked the administrator") == "John Doedoe asked the administrator"
 
 
+def test_apart_is_another_one() -> None:
+    """What was hidden apart knows the same names, numbers by itself, and does not return here."""
+    placeholders = Placeholders(["Jane Doe"])
+    placeholders.hide("a@contoso.com")
+    apart = placeholders.apart()
+    assert apart.hide("b@contoso.com of Jane Doe") == "[EMAIL-1] of [USER-1]"
+    assert placeholders.restore("[EMAIL-1] [USER-1]") == "a@contoso.com [USER-1]"
+
+
 def test_one_value_has_one_mark() -> None:
     """The same value is the same mark in every text of a request; numbers follow the order of first sight."""
     placeholders = Placeholders()
