@@ -56,6 +56,10 @@ def given(
     log_prompts: Annotated[
         bool | None, typer.Option("--log-prompts/--no-log-prompts", help="Keep prompts and completions, redacted.")
     ] = None,
+    hide_personal_data: Annotated[
+        bool | None,
+        typer.Option("--hide-personal-data/--show-personal-data", help="Whether models see it in tickets."),
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option(help="JSON with any of the catalog's fields, - for standard input; options win over it."),
@@ -68,6 +72,7 @@ def given(
         "identities": identity or None,
         "may_choose_backend": may_choose_backend,
         "log_prompts": log_prompts,
+        "hide_personal_data": hide_personal_data,
         "quota": _quota(quota) if quota is not None else None,
     }
     tables = {

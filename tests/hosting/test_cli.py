@@ -81,13 +81,14 @@ async def test_cache_and_safety_by_options(app: Instance) -> None:
     created = await subscriptions(
         app,
         *("create", "crm", "--cache", "exact", "--cache-ttl", "60", "--cache-deployment", "gpt-4o"),
-        *("--prompt-shield", "--fail", "open", "--log-prompts", "--json"),
+        *("--prompt-shield", "--fail", "open", "--log-prompts", "--show-personal-data", "--json"),
     )
     assert created.code == 0, created.err
     cache = created.json["cache"]
     assert (cache["kind"], cache["ttl_seconds"], cache["deployments"]) == ("exact", 60, ["gpt-4o"])
     assert created.json["safety"] == {"prompt_shield": True, "fail": "open"}
     assert created.json["log_prompts"] is True
+    assert created.json["hide_personal_data"] is False
     changed = await subscriptions(app, "change", "crm", "--no-prompt-shield", "--clear", "cache", "--json")
     assert (changed.json["cache"], changed.json["safety"]) == (None, {"prompt_shield": False, "fail": "open"})
 
