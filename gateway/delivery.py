@@ -211,8 +211,11 @@ class Delivery:
         return not refused
 
     def lose(self, records: Iterable[Outgoing], why: str) -> None:
-        """Give records up: each goes into the log whole, and is counted."""
+        """Give records up: each but intents goes into the log whole, and is counted."""
         for record in records:
+            if record.kind == "intent":
+                self.drop(1)
+                continue
             logger.critical("Usage event lost (%s): %s", why, record.body.decode())
             self._lost += 1
             self._observer.lost(1)

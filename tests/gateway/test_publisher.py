@@ -139,13 +139,14 @@ async def test_a_stop_loses_nothing_in_silence(caplog: pytest.LogCaptureFixture)
     publishing = [asyncio.create_task(out.publisher.publish(event(1)))]
     await asyncio.sleep(0.02)
     publishing.append(asyncio.create_task(out.publisher.publish(event(2))))
+    out.publisher.announce(intent(3))
     await asyncio.sleep(0)
     (lane,) = out.publisher._lanes.values()
     assert lane.sender is not None
     with caplog.at_level(logging.CRITICAL):
         lane.sender.cancel()
         await asyncio.gather(*publishing)
-    assert out.delivery.state().lost == 2
+    assert (out.delivery.state().lost, out.delivery.state().dropped_intents) == (2, 1)
     assert out.publisher.waiting == 0
     for number in (1, 2):
         assert usage.encode(event(number)).decode() in caplog.text
