@@ -34,7 +34,10 @@ class Run[T]:
         return self.result is not None or self.error is not None
 
     async def until(self, deadline: float, work: Callable[[], Awaitable[tuple[T, tuple[TaskWarning, ...]]]]) -> None:
-        """Do the work, and note how it went, by the loop's time `deadline`."""
+        """Do the work, and note how it went, by the loop's time `deadline`; nothing is begun after it."""
+        if asyncio.get_running_loop().time() >= deadline:
+            self.error = TIMEOUT
+            return
         try:
             async with asyncio.timeout_at(deadline):
                 self.result, self.warnings = await work()

@@ -66,6 +66,14 @@ async def test_embeddings_that_are_refused(gateway: FakeGateway, desk: TicketCal
     assert [warning.code for warning in answer.tasks[0].warnings] == ["compared_by_words"]
 
 
+async def test_nothing_is_begun_too_late(gateway: FakeGateway, desk: TicketCaller, enricher: Enricher) -> None:
+    """Where the time is up before a task's turn, no model is asked for it."""
+    answer = await enricher.enrich(desk, REQUEST, seconds=0)
+    assert {task.error and task.error.code for task in answer.tasks} == {"timeout"}
+    assert not gateway.requests
+    assert answer.cost == "0"
+
+
 async def test_done_tasks_are_not_done_again(gateway: FakeGateway, desk: TicketCaller, enricher: Enricher) -> None:
     """A second try runs what failed; results, tokens and cost of both are one answer."""
     gateway.answers = {"summary": SUMMARY, "classification": says(completion(None, refusal="no"))}

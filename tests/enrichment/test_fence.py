@@ -1,8 +1,10 @@
 """Text that is data."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from enrichment.fence import fenced, unfenced, visible
+from enrichment.fence import OWN_SIGN, SIGN, datamarked, fenced, unfenced, unmarked, visible
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,18 @@ def test_a_fence_cannot_be_closed_from_inside() -> None:
 def test_a_repeated_fence_is_taken_away() -> None:
     """A model that quotes the fence does not show it to anybody."""
     assert unfenced(fenced("what is inside", "m4rk"), "m4rk").strip() == "what is inside"
+
+
+@given(st.text())
+def test_marked_text_is_told_from_instructions_at_every_word(text: str) -> None:
+    """Each line begins with the sign, no space is left, and taking the signs out gives the words back."""
+    text = visible(text)
+    marked = datamarked(text)
+    assert all(line.startswith(SIGN) for line in marked.split("\n"))
+    assert not any(character.isspace() for character in marked.replace("\n", ""))
+    assert unmarked(marked).split() == text.replace(OWN_SIGN, SIGN).split()
+
+
+def test_a_texts_own_signs_come_back() -> None:
+    """A caret that somebody wrote is a caret in the answer."""
+    assert unmarked(datamarked("press ^C, 2^8")) == " press ^C, 2^8"
