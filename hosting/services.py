@@ -4,15 +4,11 @@ Building connects to nothing. The catalog and the settings are checked here, so 
 """
 
 import hashlib
-import importlib
 import os
 import random
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
 from chargeback.prices import Prices
 from enrichment.enricher import Enricher
@@ -54,35 +50,20 @@ from gateway.upstream import AiohttpUpstream
 from hosting.books import Books, build_books
 from hosting.charges import RollupCharges, StatementPricing
 from hosting.enrichers import build_enricher
-from hosting.events import EventHubStream
-from hosting.identity import EntraTokenSource, credential
+from hosting.identity import EntraTokenSource
 from hosting.jobs import Jobs, JobSeams, NamedCallers, build_jobs
 from hosting.log_levels import set_log_levels
 from hosting.models import Models
 from hosting.monitoring import Monitoring, Watched, Watchers
 from hosting.outbound import AiohttpOutbound
-from hosting.settings import DEMO_CATALOG, Settings
-from hosting.tables import AzureTables
+from hosting.seams import Seams, open_seams
+from hosting.settings import DEMO_CATALOG, Settings, WrongSettings
+from hosting.site import Site
 from seams.clock import Clock, SystemClock
-from seams.events import EventStream
 from seams.tables import Tables
 from seams.tokens import TokenSource, TokenUnavailable
 
-type Credential = DefaultAzureCredential | ManagedIdentityCredential
-
 DEMO_KEYS = ("demo-service-desk", "demo-data-science", "demo-operator")
-
-
-class WrongSettings(Exception):
-    """The app cannot start with these settings; the message says what to set."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seams:
-    """Where rows and events live. `stream` opens an event hub by its name."""
-
-    tables: Tables
-    stream: Callable[[str], EventStream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +97,21 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
 
 class _Builder:
     def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._site = Site(settings, clock)
         self._settings = settings
         self._clock = clock
-        self._closing = AsyncExitStack()
-        self._credential: Credential | None = None
+        self._closing = self._site.closing
         self._watchers = Watchers.of(settings, clock)
         self._observer = self._watchers.observers
 
     def services(self) -> Services:
         settings = self._settings
         catalog = _catalog(settings)
-        seams = self._seams()
+        seams = open_seams(self._site)
         stream = seams.stream(settings.usage_hub)
         self._closing.push_async_callback(seams.tables.close)
         self._closing.push_async_callback(stream.close)
-        # One folder for our check and for tiktoken, which would download what it does not find in its own.
-        folder = os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(VOCABULARIES))
-        counter = TokenCounter(Path(folder))
-        self._closing.callback(counter.close)
+        counter = self._counter()
         store = SubscriptionStore(seams.tables)
         directory = self._directory(catalog, store)
         callers = Callers(directory, self._callers_tokens())
@@ -153,14 +131,14 @@ class _Builder:
         gateway = self._gateway(
             catalog,
             callers,
+            seams.tables,
             meter=meter,
-            affinity=Affinity(seams.tables),
             dispatcher=self._dispatcher(pool, upstream, tokens, cooldowns, meter),
             limiter=self._limiter(seams.tables, prices),
-            cache=Cache(KeptRows(seams.tables, self._clock), Embeddings(), self._clock),
             responses=responses,
             prompt_log=prompt_log,
         )
+        bills = BackgroundBills(responses, catalog, upstream, tokens=tokens, publisher=publisher, clock=self._clock)
         register = SubscriptionRegister(catalog, store, directory, self._clock, os.urandom)
         models = Models(gateway=gateway)
         enricher = build_enricher(settings, catalog, prices, self._clock)
@@ -174,15 +152,20 @@ class _Builder:
             enricher=enricher,
             jobs=self._jobs(seams, callers, NamedCallers(register, models), enricher),
             republisher=Republisher(outbox, stream, self._clock, self._observer),
-            background_bills=BackgroundBills(
-                responses, catalog, upstream, tokens=tokens, publisher=publisher, clock=self._clock
-            ),
+            background_bills=bills,
             books=build_books(settings, seams.tables, stream, self._clock, prices=prices, register=register),
             counter=counter,
             cooldowns=cooldowns,
             monitoring=monitoring,
             closing=self._closing,
         )
+
+    def _counter(self) -> TokenCounter:
+        # One folder for our check and for tiktoken, which would download what it does not find in its own.
+        folder = os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(VOCABULARIES))
+        counter = TokenCounter(Path(folder))
+        self._closing.callback(counter.close)
+        return counter
 
     def _jobs(self, seams: Seams, callers: Callers, named: NamedCallers, enricher: Enricher) -> Jobs:
         settings = self._settings
@@ -262,16 +245,17 @@ class _Builder:
         self,
         catalog: Catalog,
         callers: Callers,
+        tables: Tables,
         *,
         meter: Meter,
-        affinity: Affinity,
         dispatcher: Dispatcher,
         limiter: Limiter,
-        cache: Cache,
         responses: OpenResponses,
         prompt_log: PromptLog,
     ) -> Gateway:
         settings = self._settings
+        affinity = Affinity(tables)
+        cache = Cache(KeptRows(tables, self._clock), Embeddings(), self._clock)
         self._closing.push_async_callback(limiter.close)
         self._closing.push_async_callback(meter.close)
         self._closing.push_async_callback(cache.close)
@@ -306,56 +290,15 @@ class _Builder:
         self._closing.push_async_callback(upstream.close)
         credential: str | TokenSource = settings.content_safety_key
         if not credential:
-            credential = EntraTokenSource(self._identity(), settings.token_scope, self._clock)
+            credential = EntraTokenSource(self._site.identity(), settings.token_scope, self._clock)
             self._closing.push_async_callback(credential.close)
         endpoint = settings.content_safety_endpoint.rstrip("/")
         return ContentSafety(upstream, endpoint, credential, settings.content_safety_timeout_seconds)
 
     def _tokens(self, catalog: Catalog) -> TokenSource:
         if any(isinstance(backend.auth, ManagedIdentity) for backend in catalog.backends.values()):
-            return EntraTokenSource(self._identity(), self._settings.token_scope, self._clock)
+            return EntraTokenSource(self._site.identity(), self._settings.token_scope, self._clock)
         return _NoTokens()
-
-    def _seams(self) -> Seams:
-        if self._settings.seams:
-            module, _, function = self._settings.seams.partition(":")
-            opened: Seams = getattr(importlib.import_module(module), function)(self._settings)
-            return opened
-        return Seams(self._tables(), self._stream)
-
-    def _tables(self) -> Tables:
-        settings = self._settings
-        if settings.storage_account:
-            return AzureTables.by_identity(settings.storage_account, self._identity())
-        if settings.storage_connection:
-            return _checked(
-                "AzureWebJobsStorage", lambda: AzureTables.by_connection_string(settings.storage_connection)
-            )
-        raise WrongSettings(
-            "Set AzureWebJobsStorage or AzureWebJobsStorage__accountName: the ledger's tables live there."
-        )
-
-    def _stream(self, hub: str) -> EventStream:
-        settings, clock, timeout = self._settings, self._clock, self._settings.publish_timeout_seconds
-        if settings.eventhub_namespace:
-            return EventHubStream.by_identity(
-                settings.eventhub_namespace, self._identity(), hub, timeout_seconds=timeout, clock=clock
-            )
-        if settings.eventhub_connection:
-            return _checked(
-                "EVENTHUB",
-                lambda: EventHubStream.by_connection_string(
-                    settings.eventhub_connection, hub, timeout_seconds=timeout, clock=clock
-                ),
-            )
-        raise WrongSettings("Set EVENTHUB or EVENTHUB__fullyQualifiedNamespace: usage events go there.")
-
-    def _identity(self) -> Credential:
-        if self._credential is None:
-            shared = credential(self._settings.identity_client_id, on_azure=self._settings.on_azure)
-            self._closing.push_async_callback(shared.close)
-            self._credential = shared
-        return self._credential
 
 
 class _NoTokens:
@@ -389,10 +332,3 @@ def _refuse_demo_keys(catalog: Catalog) -> None:
         raise WrongSettings(
             "The catalog holds a demo key, which everybody knows: on Azure the app does not start with it."
         )
-
-
-def _checked[T](setting: str, build: Callable[[], T]) -> T:
-    try:
-        return build()
-    except ValueError as error:
-        raise WrongSettings(f"The setting {setting} is not a connection string that can be used: {error}") from error

@@ -26,6 +26,10 @@ def _matrix(text: str) -> str:
     return text
 
 
+class WrongSettings(Exception):
+    """The app cannot start with these settings; the message says what to set."""
+
+
 class Settings(BaseSettings):
     """What an operator sets. Field names are the settings' names in lower case, but where an alias says otherwise."""
 

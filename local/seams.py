@@ -7,7 +7,7 @@ SDK as on Azure.
 from typing import Final
 
 from hosting.events import EventHubStream
-from hosting.services import Seams
+from hosting.seams import Seams
 from hosting.settings import Settings
 from local.state import state_folder, streams_of
 from local.tables import SQLiteTables

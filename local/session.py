@@ -16,7 +16,7 @@ import uvloop
 from pydantic import ValidationError
 
 from gateway.catalog_file import CatalogError
-from hosting.services import WrongSettings
+from hosting.settings import WrongSettings
 from local.child import NotReady
 from local.demonstration import Demo, running_demo
 from local.host import Host, HttpServer

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hosting.services import WrongSettings
+from hosting.settings import WrongSettings
 from local.checkpoints import Checkpoints
 from local.event_log import PARTITIONS
 from local.event_source import EventSource, LocalSource

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from hosting.app import create_app
-from hosting.services import WrongSettings, build_services
-from hosting.settings import Settings
+from hosting.services import build_services
+from hosting.settings import Settings, WrongSettings
 from tests.gateway.conftest import OPERATOR_KEY, key_hash
 
 CATALOG = {

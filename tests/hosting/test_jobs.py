@@ -11,8 +11,8 @@ from enrichment.jobs.work import SubscriptionUnknown
 from gateway.subscriptions.entitlement import Entitlement
 from hosting.app import create_app
 from hosting.jobs import CallersByKey, NamedCallers
-from hosting.services import Services, WrongSettings, build_services
-from hosting.settings import Settings
+from hosting.services import Services, build_services
+from hosting.settings import Settings, WrongSettings
 from tests.gateway.conftest import OPERATOR_KEY, key_hash
 
 CATALOG = {

@@ -14,8 +14,8 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 from gateway.tokens import VOCABULARIES
 from hosting.app import create_app
-from hosting.services import WrongSettings, build_services
-from hosting.settings import Settings
+from hosting.services import build_services
+from hosting.settings import Settings, WrongSettings
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings, Deployment
 from local.simulator.tokens import Tokenizers

@@ -1,0 +1,28 @@
+"""What every part of the app is built with."""
+
+from contextlib import AsyncExitStack
+
+from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
+
+from hosting.identity import credential
+from hosting.settings import Settings
+from seams.clock import Clock
+
+type Credential = DefaultAzureCredential | ManagedIdentityCredential
+
+
+class Site:
+    """The settings, the clock, one credential for all, and in `closing` what is to be let go of at the end."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.closing = AsyncExitStack()
+        self._credential: Credential | None = None
+
+    def identity(self) -> Credential:
+        """Return the app's own identity; it is asked for nothing yet."""
+        if self._credential is None:
+            self._credential = credential(self.settings.identity_client_id, on_azure=self.settings.on_azure)
+            self.closing.push_async_callback(self._credential.close)
+        return self._credential
