@@ -8,20 +8,46 @@ which then costs somebody a click.
 import re
 from typing import Final
 
+_FEW_WORDS: Final = r"\s+(?:\w+\s+){0,3}"
 _PHRASES: Final = (
-    r"(?:ignore|disregard|forget|override)\s+(?:\w+\s+){0,3}(?:instructions?|rules|prompts?|guidelines)",
-    r"(?:ignoriere|vergiss|missachte)\s+(?:\w+\s+){0,3}(?:anweisung\w*|instruktion\w*|regeln|vorgaben)",
-    r"(?:ignore[zr]?|oublie[zr]?)\s+(?:\w+\s+){0,3}(?:instructions|consignes|r\u00e8gles)",
-    r"(?:ignora|ignore|olvida|olvide)\s+(?:\w+\s+){0,3}(?:instrucciones|reglas|instru\u00e7\u00f5es|istruzioni)",
-    r"(?:reveal|print|show|repeat)\s+(?:\w+\s+){0,3}(?:system\s+prompt|your\s+instructions|your\s+prompt)",
-    r"you\s+are\s+(?:now\s+)?(?:an?\s+)?(?:ai\b|assistant|language\s+model|chatbot|in\s+developer\s+mode)",
-    r"(?:^|\n)\s*(?:#+\s*)?(?:system|assistant|developer)\s*(?:prompt|message)?\s*:",
-    r"<\|\w{2,20}\|>|\[/?inst\]|</ticket",
-    r"with\s+(?:a\s+)?confidence\s+(?:of\s+)?(?:1(?:\.0+)?|100)\b",
+    (
+        ("instruction", "rules", "prompt", "guidelines", "consignes", "r\u00e8gles"),
+        (
+            rf"(?:ignore[zr]?|disregard|forget|override|oublie[zr]?){_FEW_WORDS}"
+            r"(?:instructions?|rules|prompts?|guidelines|consignes|r\u00e8gles)"
+        ),
+    ),
+    (
+        ("anweisung", "instruktion", "regeln", "vorgaben"),
+        rf"(?:ignoriere|vergiss|missachte){_FEW_WORDS}(?:anweisung\w*|instruktion\w*|regeln|vorgaben)",
+    ),
+    (
+        ("instrucciones", "reglas", "instru\u00e7\u00f5es", "istruzioni"),
+        rf"(?:ignor[ae]|olvid[ae]){_FEW_WORDS}(?:instrucciones|reglas|instru\u00e7\u00f5es|istruzioni)",
+    ),
+    (
+        ("system prompt", "your instructions", "your prompt"),
+        rf"(?:reveal|print|show|repeat){_FEW_WORDS}?(?:system prompt|your instructions|your prompt)",
+    ),
+    (
+        ("you are",),
+        r"you are\s+(?:now\s+)?(?:an?\s+)?(?:ai\b|assistant|language\s+model|chatbot|in\s+developer\s+mode)",
+    ),
+    (
+        ("system", "assistant", "developer"),
+        r"(?:^|\n)[ \t]*(?:#+[ \t]*)?(?:system|assistant|developer)[ \t]*(?:prompt|message)?[ \t]*:",
+    ),
+    (("<|", "[inst]", "</ticket"), r"<\|\w{2,20}\|>|\[/?inst\]|</ticket"),
+    (("confidence",), r"with\s+(?:a\s+)?confidence\s+(?:of\s+)?(?:1(?:\.0+)?|100)\b"),
 )
-_SPOKEN_TO_A_MODEL: Final = re.compile("|".join(_PHRASES), re.IGNORECASE)
+"""Words of which one must be there, quick to look for, and the pattern in lower case."""
+
+_COMPILED: Final = tuple((words, re.compile(pattern)) for words, pattern in _PHRASES)
 
 
 def speaks_to_a_model(text: str) -> bool:
     """Tell whether a text holds a phrase by which people try to direct a model."""
-    return _SPOKEN_TO_A_MODEL.search(text) is not None
+    lowered = text.lower()
+    return any(
+        pattern.search(lowered) is not None for words, pattern in _COMPILED if any(word in lowered for word in words)
+    )

@@ -60,7 +60,7 @@ def test_of_the_demos_tickets_one_is_suspicious() -> None:
 
 def test_a_long_text_is_searched_in_no_time() -> None:
     """A megabyte that nearly matches costs less than the timeout by far."""
-    assert not speaks_to_a_model("ignore a b c " * 80_000 + "\n system " * 10_000)
+    assert not speaks_to_a_model("rules ignore a b c d " * 50_000 + "\n system " * 10_000 + "you are\t" * 10_000)
 
 
 async def test_nothing_of_it_is_applied(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
