@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
-from azure.eventhub.aio import EventHubProducerClient
+from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.exceptions import EventDataSendError
 
 from seams.clock import Clock
@@ -43,7 +43,7 @@ class HubConnection:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._client: EventHubProducerClient | None = None
-        self._noted: _NotedTransport | None = None
+        self._noted: NotedTransport | None = None
         self._used_at = 0.0
         self._closed = False
 
@@ -84,7 +84,7 @@ class HubConnection:
 
     def _connect(self) -> EventHubProducerClient:
         self._client = self._open_client()
-        self._noted = _NotedTransport.install(self._client)
+        self._noted = NotedTransport.install(self._client)
         return self._client
 
     def _abort(self) -> None:
@@ -93,7 +93,7 @@ class HubConnection:
         self._client = self._noted = None
 
 
-class _NotedTransport:
+class NotedTransport:
     """The SDK's factory of AMQP clients, which notes each client that it makes.
 
     It reaches into azure-eventhub's private parts because there is no public way to a socket whose handshake never
@@ -105,10 +105,11 @@ class _NotedTransport:
         self._clients: list[Any] = []
 
     @classmethod
-    def install(cls, client: EventHubProducerClient) -> "_NotedTransport":
+    def install(cls, client: EventHubProducerClient | EventHubConsumerClient) -> "NotedTransport":
+        """Note what a client makes from now on; `abort` ends all of it that is still open."""
         noted = cls(client._amqp_transport)  # noqa: SLF001 (see the class)
-        for owner in (client, *client._producers.values()):  # noqa: SLF001 (see the class)
-            owner._amqp_transport = noted  # type: ignore[union-attr]  # noqa: SLF001 (see the class)
+        for owner in (client, *getattr(client, "_producers", {}).values()):
+            owner._amqp_transport = noted  # noqa: SLF001 (see the class)
         return noted
 
     def __getattr__(self, name: str) -> Any:
@@ -116,6 +117,9 @@ class _NotedTransport:
 
     def create_send_client(self, **options: Any) -> Any:
         return self._note(self._transport.create_send_client(**options))
+
+    def create_receive_client(self, **options: Any) -> Any:
+        return self._note(self._transport.create_receive_client(**options))
 
     def create_mgmt_client(self, *addresses: Any, **options: Any) -> Any:
         return self._note(self._transport.create_mgmt_client(*addresses, **options))
@@ -144,7 +148,7 @@ async def _close_for_good(client: Any, close: Callable[[], Awaitable[None]]) -> 
 
 
 def _writer(client: Any) -> asyncio.StreamWriter | None:
-    """Return what an AMQP client writes to, private as it is (see _NotedTransport)."""
+    """Return what an AMQP client writes to, private as it is (see NotedTransport)."""
     connection = client._connection  # noqa: SLF001 (as above)
     writer: asyncio.StreamWriter | None = connection and connection._transport.writer  # noqa: SLF001 (as above)
     return writer

@@ -3,7 +3,8 @@
 What azure-eventhub 5.15 does, by its source: a batch is handed over as soon as there is anything, and the next one when
 the callback has returned, so a function's retries hold the partition. After an error it would begin again from the
 position it was given first, not from the last event; so an error ends the following here, and the trigger starts it
-anew from the checkpoint. Receivers have owner level 0, as those of a Functions host have.
+anew from the checkpoint. It leaves sockets open, too, so those that it opened are noted and ended. Receivers have owner
+level 0, as those of a Functions host have.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.amqp import AmqpMessageBodyType
 
 from hosting.events import EventHubStream
+from hosting.hub_connection import NotedTransport
 from local.checkpoints import Checkpoints
 from local.event_log import StoredEvent
 from local.event_source import Take
@@ -57,6 +59,7 @@ class HubSource:
         """See EventSource."""
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         client = self._client(group)
+        noted = NotedTransport.install(client)
         receiving = asyncio.create_task(
             client.receive_batch(
                 self._on_batch(partition, group, take, failed),
@@ -81,6 +84,7 @@ class HubSource:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await client.close()
+            noted.abort()
 
     def _on_batch(self, partition: str, group: str, take: Take, failed: asyncio.Future[None]) -> OnBatch:
         async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
