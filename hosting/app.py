@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -88,7 +89,26 @@ def create_app(services: Services) -> TollgateApp:
 
     Its start-up loads the token vocabulary and reads which backends throttle; its shut-down closes the services.
     """
+    app = TollgateApp(
+        services.gateway,
+        title="Tollgate",
+        version="0.1.0",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(services),
+        # FastAPI's own would record what was sent with each validation error; the host has the requests' spans.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    _add_routes(app, services)
+    reference.mount(app)
+    importable.mount(app)
+    _add_home(app)
+    add_error_handlers(app)
+    return app
 
+
+def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(asyncio.to_thread(services.counter.load))
@@ -100,18 +120,10 @@ def create_app(services: Services) -> TollgateApp:
             await loading
             await services.close()
 
-    app = TollgateApp(
-        services.gateway,
-        title="Tollgate",
-        version="0.1.0",
-        description=DESCRIPTION,
-        docs_url=None,
-        redoc_url=None,
-        lifespan=lifespan,
-        # FastAPI's own would record what was sent with each validation error; the host has the requests' spans.
-        telemetry={"tracing": False, "metrics": False, "logs": False},
-    )
+    return lifespan
 
+
+def _add_routes(app: FastAPI, services: Services) -> None:
     async def caller_of(request: Request) -> Caller:
         return await services.callers.identify(request.scope["headers"])
 
@@ -131,11 +143,6 @@ def create_app(services: Services) -> TollgateApp:
     app.include_router(proof_routes.router(services.books.closing, caller_of))
     app.include_router(enrichment.router(ticket_caller, services.enricher, services.jobs.answering))
     app.include_router(job_routes.router(subscription_of, services.jobs.desk))
-    reference.mount(app)
-    importable.mount(app)
-    _add_home(app)
-    add_error_handlers(app)
-    return app
 
 
 def _add_home(app: FastAPI) -> None:

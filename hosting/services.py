@@ -60,6 +60,7 @@ from hosting.seams import Seams, open_seams
 from hosting.settings import DEMO_CATALOG, Settings, WrongSettings
 from hosting.site import Site
 from seams.clock import Clock, SystemClock
+from seams.events import EventStream
 from seams.tables import Tables
 from seams.tokens import TokenSource, TokenUnavailable
 
@@ -107,18 +108,13 @@ class _Builder:
     def services(self) -> Services:
         settings = self._settings
         catalog = _catalog(settings)
-        seams = open_seams(self._site)
-        stream = seams.stream(settings.usage_hub)
-        self._closing.push_async_callback(seams.tables.close)
-        self._closing.push_async_callback(stream.close)
+        seams, stream = self._open()
         counter = self._counter()
         store = SubscriptionStore(seams.tables)
         directory = self._directory(catalog, store)
         callers = Callers(directory, self._callers_tokens())
         prices = Prices()
-        outbox = Outbox(seams.tables, self._clock, os.urandom(6).hex())
-        delivery = Delivery(stream, outbox, self._observer)
-        publisher = UsagePublisher(delivery, intents=settings.usage_intents, keys=settings.usage_keys)
+        outbox, delivery, publisher = self._publishing(seams.tables, stream)
         meter = Meter(counter, publisher, self._clock, self._observer)
         pool = Pool(random.random, BreakerRules(), settings.first_byte_timeout_seconds, self._observer)
         prompt_log = PromptLog(seams.stream(settings.prompt_hub), self._clock)
@@ -159,6 +155,20 @@ class _Builder:
             monitoring=monitoring,
             closing=self._closing,
         )
+
+    def _open(self) -> tuple[Seams, EventStream]:
+        """Return the seams, and the stream of usage events."""
+        seams = open_seams(self._site)
+        stream = seams.stream(self._settings.usage_hub)
+        self._closing.push_async_callback(seams.tables.close)
+        self._closing.push_async_callback(stream.close)
+        return seams, stream
+
+    def _publishing(self, tables: Tables, stream: EventStream) -> tuple[Outbox, Delivery, UsagePublisher]:
+        outbox = Outbox(tables, self._clock, os.urandom(6).hex())
+        delivery = Delivery(stream, outbox, self._observer)
+        settings = self._settings
+        return outbox, delivery, UsagePublisher(delivery, intents=settings.usage_intents, keys=settings.usage_keys)
 
     def _counter(self) -> TokenCounter:
         # One folder for our check and for tiktoken, which would download what it does not find in its own.
