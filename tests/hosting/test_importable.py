@@ -217,3 +217,41 @@ def test_what_cannot_be_said_is_refused(schema: dict[str, Any], reason: str) -> 
     tree = {"type": "object", "properties": {"under": {"$ref": "#/components/schemas/Tree"}}}
     with pytest.raises(NotImportable, match=f"^body.*{reason}"):
         ImportableSchemas({"Tree": tree}).of(schema, "body")
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"anyOf": [{"type": "integer"}, {"type": "string"}], "default": 5}, {"type": "string"}),
+        ({"type": ["string", "null"], "const": "x"}, {"type": "string", "nullable": True, "enum": ["x"]}),
+        ({"$ref": "#/components/schemas/Name", "default": None}, {"type": "string", "maxLength": 5}),
+        ({"type": "number", "exclusiveMaximum": 2}, {"type": "number", "maximum": 2, "exclusiveMaximum": True}),
+        (
+            {"type": "object", "propertyNames": {"enum": ["a"]}, "additionalProperties": {"type": "string"}},
+            {"type": "object", "properties": {"a": {"type": "string"}}},
+        ),
+        (
+            {"type": "object", "properties": {"m": {"type": "object"}, "n": {"type": "string"}}, "required": ["m"]},
+            {"type": "object", "properties": {"n": {"type": "string"}}},
+        ),
+    ],
+)
+def test_what_is_said_in_another_way(schema: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Choices, null, constants, bounds and maps of known keys have their form of 3.0.3; other maps are left out."""
+    assert ImportableSchemas({"Name": {"type": "string", "maxLength": 5}}).of(schema, "body") == expected
+
+
+@pytest.mark.parametrize(
+    ("operation", "reason"),
+    [
+        ({"operationId": "Get_It", "summary": "Get it"}, "operation id 'Get_It'"),
+        ({"operationId": "a" * 77, "summary": "Get it"}, "must be its own"),
+        ({"operationId": "get-it"}, "needs a summary"),
+        ({"operationId": "get-it", "summary": "x" * 300}, "less than 300"),
+    ],
+)
+def test_operations_that_importers_would_mangle(operation: dict[str, Any], reason: str) -> None:
+    """An operation without an id or a summary that importers keep stops the description."""
+    described = {"paths": {"/it": {"get": {"responses": {}} | operation}}, "components": {"schemas": {}}}
+    with pytest.raises(NotImportable, match=reason):
+        importable(described)
