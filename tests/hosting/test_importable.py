@@ -1,5 +1,6 @@
 """The description that API Management and ServiceNow import."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +11,7 @@ import httpx2
 import pytest
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
-from hosting.app import TollgateApp, create_app
+from hosting.app import create_app
 from hosting.importable import LEFT_OUT, importable
 from hosting.importable_schemas import ImportableSchemas, NotImportable
 from hosting.services import build_services
@@ -25,25 +26,43 @@ CATALOG = {
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
 
 
-@pytest.fixture
-async def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TollgateApp]:
-    monkeypatch.setenv("STATE", str(tmp_path))
-    monkeypatch.setenv("UPSTREAM_KEY", "made-up-upstream-key")
-    monkeypatch.setenv("GATEWAY_CATALOG", json.dumps(CATALOG))
-    monkeypatch.setenv("TOLLGATE_SEAMS", "local.seams:open_seams")
-    app = create_app(build_services(Settings()))
-    async with app.router.lifespan_context(app):
-        yield app
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The app's own description, 3.1."""
+    with pytest.MonkeyPatch.context() as patch:
+        return asyncio.run(_described(settings(tmp_path_factory.mktemp("state"), patch)))
+
+
+async def _described(settings: Settings) -> dict[str, Any]:
+    services = build_services(settings)
+    try:
+        return create_app(services).openapi()
+    finally:
+        await services.close()
+
+
+@pytest.fixture(scope="module")
+def document(described: dict[str, Any]) -> dict[str, Any]:
+    return importable(described)
 
 
 @pytest.fixture
-async def document(app: TollgateApp) -> dict[str, Any]:
+async def http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx2.AsyncClient]:
+    app = create_app(build_services(settings(tmp_path, monkeypatch)))
     transport = httpx2.ASGITransport(app)
-    async with httpx2.AsyncClient(transport=transport, base_url="https://tollgate.contoso.example") as client:
-        answer = await client.get("/openapi-3.0.json")
-    assert answer.status_code == 200
-    found: dict[str, Any] = answer.json()
-    return found
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="https://tollgate.contoso.example") as client,
+    ):
+        yield client
+
+
+def settings(state: Path, patch: pytest.MonkeyPatch) -> Settings:
+    patch.setenv("STATE", str(state))
+    patch.setenv("UPSTREAM_KEY", "made-up-upstream-key")
+    patch.setenv("GATEWAY_CATALOG", json.dumps(CATALOG))
+    patch.setenv("TOLLGATE_SEAMS", "local.seams:open_seams")
+    return Settings()
 
 
 def nodes(node: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,14 +91,14 @@ def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from (operation for method, operation in item.items() if method in METHODS)
 
 
-async def test_it_is_valid(document: dict[str, Any], app: TollgateApp) -> None:
+def test_it_is_valid(document: dict[str, Any], described: dict[str, Any]) -> None:
     """A validator finds nothing wrong with the 3.0 document, and nothing with the 3.1 description behind it."""
     assert document["openapi"] == "3.0.3"
     assert [error.message for error in OpenAPIV30SpecValidator(document).iter_errors()] == []
-    assert [error.message for error in OpenAPIV31SpecValidator(app.openapi()).iter_errors()] == []
+    assert [error.message for error in OpenAPIV31SpecValidator(described).iter_errors()] == []
 
 
-async def test_nothing_that_importers_cannot_read(document: dict[str, Any]) -> None:
+def test_nothing_that_importers_cannot_read(document: dict[str, Any]) -> None:
     """No choices, no null types, no constants, nothing beside a reference."""
     unread = {"anyOf", "oneOf", "allOf", "not", "const", "propertyNames", "prefixItems", "examples", "$defs"}
     for place, node in nodes(document["components"]["schemas"]):
@@ -93,7 +112,7 @@ async def test_nothing_that_importers_cannot_read(document: dict[str, Any]) -> N
         assert isinstance(schema.get("exclusiveMinimum", True), bool), place
 
 
-async def test_no_free_form_map(document: dict[str, Any]) -> None:
+def test_no_free_form_map(document: dict[str, Any]) -> None:
     """Each object says which fields it has; the one map that cannot be said is left out, and is known here."""
     for place, schema in schemas(document):
         if schema.get("type") == "object":
@@ -102,16 +121,16 @@ async def test_no_free_form_map(document: dict[str, Any]) -> None:
     assert "deployment_limits" not in document["components"]["schemas"]["SubscriptionView"]["properties"]
 
 
-async def test_what_is_left_out_is_known(app: TollgateApp) -> None:
+def test_what_is_left_out_is_known(document: dict[str, Any], described: dict[str, Any]) -> None:
     """Limits by deployment, whose keys are names, are all that importers do not see of a body."""
-    described = ImportableSchemas(app.openapi()["components"]["schemas"])
-    for name in importable(app.openapi())["components"]["schemas"]:
-        if name in app.openapi()["components"]["schemas"]:
-            described.named(name)
-    assert {each.split(".")[-1] for each in described.left_out} <= {"deployment_limits"}
+    schemas = described["components"]["schemas"]
+    found = ImportableSchemas(schemas)
+    for name in document["components"]["schemas"].keys() & schemas.keys():
+        found.named(name)
+    assert {each.split(".")[-1] for each in found.left_out} <= {"deployment_limits"}
 
 
-async def test_operations_have_names_that_last(document: dict[str, Any]) -> None:
+def test_operations_have_names_that_last(document: dict[str, Any]) -> None:
     """Ids are unique, lower case with dashes and short enough to be kept whole; summaries are short."""
     found = list(operations(document))
     ids = [operation["operationId"] for operation in found]
@@ -123,7 +142,7 @@ async def test_operations_have_names_that_last(document: dict[str, Any]) -> None
     assert {"summarize-ticket", "get-statement", "create-subscription", "azure-chat-completions"} <= set(ids)
 
 
-async def test_bodies_are_components(document: dict[str, Any]) -> None:
+def test_bodies_are_components(document: dict[str, Any]) -> None:
     """The schema of an object in a body is a component, since API Management does not take one inline."""
     for operation in operations(document):
         bodies = [*operation["responses"].values(), operation.get("requestBody", {})]
@@ -131,7 +150,7 @@ async def test_bodies_are_components(document: dict[str, Any]) -> None:
             assert "$ref" in body["schema"] or body["schema"]["type"] != "object", f"{operation['operationId']} {kind}"
 
 
-async def test_names_of_a_path_are_its_own(document: dict[str, Any]) -> None:
+def test_names_of_a_path_are_its_own(document: dict[str, Any]) -> None:
     """No name stands in the path and in the query, whatever its case; each name of the path is described."""
     for path, item in document["paths"].items():
         for operation in item.values():
@@ -141,7 +160,7 @@ async def test_names_of_a_path_are_its_own(document: dict[str, Any]) -> None:
             assert set(re.findall(r"{(\w+)}", path)) == {each["name"] for each in parameters if each["in"] == "path"}
 
 
-async def test_components_are_used_and_end(document: dict[str, Any]) -> None:
+def test_components_are_used_and_end(document: dict[str, Any]) -> None:
     """No component is there for nothing, and none leads back to itself."""
     components = document["components"]["schemas"]
     refers = {
@@ -157,7 +176,7 @@ async def test_components_are_used_and_end(document: dict[str, Any]) -> None:
         assert name not in reached
 
 
-async def test_every_error_has_the_one_shape(document: dict[str, Any]) -> None:
+def test_every_error_has_the_one_shape(document: dict[str, Any]) -> None:
     """Errors of every route are described in OpenAI's shape."""
     for operation in operations(document):
         for status, answer in operation["responses"].items():
@@ -165,9 +184,9 @@ async def test_every_error_has_the_one_shape(document: dict[str, Any]) -> None:
                 assert answer["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorBody"}
 
 
-async def test_it_follows_the_routes(document: dict[str, Any], app: TollgateApp) -> None:
+def test_it_follows_the_routes(document: dict[str, Any], described: dict[str, Any]) -> None:
     """Every described path is there, but for other shapes of the same and for what probes ask."""
-    wanted = {path for path in app.openapi()["paths"] if not path.startswith(LEFT_OUT)}
+    wanted = {path for path in described["paths"] if not path.startswith(LEFT_OUT)}
     assert document["paths"].keys() == wanted
     assert document["security"] == [{"api-key": []}, {"subscription-key": []}, {"bearer": []}]
 
@@ -179,21 +198,18 @@ async def test_it_follows_the_routes(document: dict[str, Any], app: TollgateApp)
         ({"x-forwarded-proto": "https", "x-forwarded-host": "api.contoso.com, inner"}, "https://api.contoso.com"),
     ],
 )
-async def test_the_server_is_this_one(app: TollgateApp, headers: dict[str, str], address: str) -> None:
-    """Its one server is the address that was asked, also where TLS ends before the app."""
-    transport = httpx2.ASGITransport(app)
-    async with httpx2.AsyncClient(transport=transport, base_url="https://tollgate.contoso.example") as client:
-        answer = await client.get("/openapi-3.0.json", headers=headers)
+async def test_the_server_is_this_one(http: httpx2.AsyncClient, headers: dict[str, str], address: str) -> None:
+    """Its one server is the address that was asked, also where TLS ends before the app; no cache keeps that."""
+    answer = await http.get("/openapi-3.0.json", headers=headers)
     assert answer.json()["servers"] == [{"url": address}]
     assert answer.headers["cache-control"] == "no-store"
+    assert [error.message for error in OpenAPIV30SpecValidator(answer.json()).iter_errors()] == []
 
 
-async def test_real_answers_fit(document: dict[str, Any], app: TollgateApp) -> None:
+async def test_real_answers_fit(document: dict[str, Any], http: httpx2.AsyncClient) -> None:
     """What the app answers has the fields that the document says, null only where it may be."""
-    transport = httpx2.ASGITransport(app)
-    headers = {"api-key": OPERATOR_KEY}
-    async with httpx2.AsyncClient(transport=transport, base_url="http://tollgate", headers=headers) as client:
-        made = await client.post("/manage/subscriptions", json={"name": "desk", "quota": {"tokens": 5, "per": "day"}})
+    fields = {"name": "desk", "quota": {"tokens": 5, "per": "day"}}
+    made = await http.post("/manage/subscriptions", json=fields, headers={"api-key": OPERATOR_KEY})
     assert made.status_code == 201
     schema = document["components"]["schemas"]["CreatedSubscription"]
     assert made.json().keys() - {"deployment_limits"} <= schema["properties"].keys()

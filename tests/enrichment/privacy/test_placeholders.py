@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enrichment.privacy.names import MOST_NAMES
 from enrichment.privacy.placeholders import KINDS, Placeholders
 
 PERSONAL = [
@@ -91,6 +92,16 @@ def test_names_are_hidden_whole_and_in_part() -> None:
     hidden = placeholders.hide("jane VAN\n doe and Jane asked Doe, Beth.Anglin's 王小明 and the System Administrator.")
     assert hidden == "[USER-1] and [USER-2] asked [USER-3], [USER-4]'s [USER-5] and the System Administrator."
     assert placeholders.hide("John Doedoe asked the administrator") == "John Doedoe asked the administrator"
+
+
+def test_what_is_no_name() -> None:
+    """A letter, a row of digits and a text of many words are nobody's name; and there is an end to names."""
+    placeholders = Placeholders(
+        ["J", "4711", "Jo", "word " * 40, *(f"Person{number}" for number in range(MOST_NAMES + 1))]
+    )
+    text = f"J and Jo have {'word ' * 40}4711"
+    assert placeholders.hide(text) == text
+    assert placeholders.hide(f"Person1 and Person{MOST_NAMES}") == f"[USER-1] and Person{MOST_NAMES}"
 
 
 def test_apart_is_another_one() -> None:
