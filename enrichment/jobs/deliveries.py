@@ -124,7 +124,7 @@ class Deliveries:
         try:
             place = self._destinations.check(callback.url)
             headers = await self._credentials.headers(job.name.subscription, callback.auth, place)
-            result = json.loads(await self._store.result(job.name)) if job.status == "succeeded" else None
+            result = json.loads(await self._store.result(job.name) or b"null") if job.status == "succeeded" else None
             if callback.kind == WORK_NOTES:
                 if result is None:
                     raise _Failed("nothing to note: the job failed", final=True)

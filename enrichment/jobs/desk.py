@@ -116,10 +116,10 @@ class JobDesk:
     async def show(self, name: JobName) -> dict[str, Any] | None:
         """Return a job as its owner sees it; None where there is none."""
         job = await self._store.get(name)
-        if job is None:
+        result = await self._store.result(name) if job is not None and job.status == "succeeded" else b"null"
+        if job is None or result is None:
             return None
-        result = json.loads(await self._store.result(name)) if job.status == "succeeded" else None
-        told = shown(job, result)
+        told = shown(job, json.loads(result))
         if job.callback:
             delivery = job.delivery
             told["callback"] = {

@@ -57,7 +57,7 @@ def _response(reply: Answered | Promised) -> Response:
     if isinstance(reply, Answered):
         headers = {REPLAYED: "true"} if reply.repeated else {}
         return Response(reply.result, 200, headers, "application/json")
-    response = accepted(reply.name, "running")
+    response = accepted(reply.name, reply.status)
     if reply.rest is not None:
         # Runs behind the answer's last byte, and inside the request: its models stay open.
         response.background = BackgroundTask(reply.rest)

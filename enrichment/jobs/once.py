@@ -17,7 +17,7 @@ from typing import Any, Final
 from enrichment.jobs.chunks import TooLarge
 from enrichment.jobs.desk import JobDesk
 from enrichment.jobs.errors import StillRunning
-from enrichment.jobs.job import Job, JobName
+from enrichment.jobs.job import Job, JobName, Status
 from enrichment.jobs.lease import Lease, LeaseLost
 from enrichment.jobs.order import Order
 from enrichment.jobs.runner import Runner
@@ -49,6 +49,7 @@ class Promised:
     """A job that the caller may ask for. `rest` is what is left to do here once the caller has been told."""
 
     name: JobName
+    status: Status = "running"
     rest: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
@@ -107,8 +108,8 @@ class Once:
             )
             if kept.new:
                 return await self._first(self._runner.lease(kept.job), perform, may_promise=may_promise)
-            if kept.job.status == "succeeded":
-                return Answered(await self._store.result(order.name), repeated=True)
+            if kept.job.status == "succeeded" and (result := await self._store.result(order.name)) is not None:
+                return Answered(result, repeated=True)
             if self._abandoned(kept.job):
                 await self._forget(kept.job)
                 continue
@@ -135,10 +136,10 @@ class Once:
             await _cancelled(working)
             job = await lease.change(lambda job: job.renewed())
             await self._desk.hand_over(job)
-            return Promised(job.name)
+            return Promised(job.name, job.status)
         until = self._clock.now() + self._runner.rules.lease
         await lease.change(lambda job: replace(job, promised=True, lease_until=until))
-        return Promised(lease.job.name, partial(self._rest, lease, working))
+        return Promised(lease.job.name, rest=partial(self._rest, lease, working))
 
     async def _dropped(self, lease: Lease | None, working: "asyncio.Task[Made]") -> None:
         """End work that nobody waits for any more."""
@@ -182,7 +183,7 @@ class Once:
             except TableConflict as error:
                 # It was finished, or dropped, this very moment.
                 raise StillRunning("The same request is being answered at this moment.") from error
-        return Promised(job.name)
+        return Promised(job.name, job.status)
 
     def _held(self, order: Order, *, promised: bool) -> Job:
         now = self._clock.now()

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from enrichment.answers import Enrichment, ErrorBody, optional
+from enrichment.answers import Enrichment, ErrorBody
+from enrichment.findings import optional
 from enrichment.intake import IntakeRoute
 from enrichment.jobs.accepted import RETRY_SECONDS, AcceptedJob, accepted
 from enrichment.jobs.desk import JobDesk

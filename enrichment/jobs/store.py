@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from enrichment.jobs import chunks
 from enrichment.jobs.job import Delivery, Failure, Job, JobName
-from seams.tables import Delete, Entity, Insert, Operation, Replace, Table, TableConflict, Tables, Upsert, Value
+from seams.tables import Delete, Entity, Insert, Operation, Replace, Table, Tables, Upsert, Value
 
 TABLE: Final = "jobs"
 
@@ -43,12 +43,10 @@ class JobStore:
             return None
         return _job(rows[_JOB]), chunks.join(rows[_REQUEST].values)
 
-    async def result(self, name: JobName) -> bytes:
-        """Return the result of a job that succeeded. Raises TableConflict where it was removed meanwhile."""
+    async def result(self, name: JobName) -> bytes | None:
+        """Return the result of a job that succeeded; None where the job was removed meanwhile."""
         found = await (await self._table()).get(name.key(), _RESULT)
-        if found is None:
-            raise TableConflict("the job has no result: it was removed")
-        return chunks.join(found.values)
+        return None if found is None else chunks.join(found.values)
 
     async def change(self, job: Job) -> Job:
         """Put the job in place of the one that was read, whose ETag it has."""

@@ -107,7 +107,7 @@ async def test_late_where_nothing_goes_on(tables: SQLiteTables, *, keyed: bool) 
     parts = Parts(tables, goes_on=False)
     slow = Slow()
     asked = parts.once.answer_keyed(order(), slow, may_promise=True) if keyed else parts.once.answer(order(), slow)
-    assert await asked == Promised(NAME)
+    assert await asked == Promised(NAME, "queued")
     assert slow.cancelled
     assert parts.hub.names() == ["one"]
     await parts.runner.run(NAME)
