@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from enrichment.answers import Findings, TaskWarning
+from enrichment.answers import TaskWarning
+from enrichment.findings import Findings
 from enrichment.grounding import searchable
 from enrichment.languages import UNKNOWN, language_of, named
 from enrichment.material import Part, parts_of

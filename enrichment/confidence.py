@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from enrichment.answers import Band
+from enrichment.findings import Band
 
 UNPROVEN: Final = 0.6
 AGREEMENT_WEIGHT: Final = 0.4

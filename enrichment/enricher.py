@@ -11,12 +11,13 @@ from typing import Final, Self
 import openai
 from openai.types.chat import ChatCompletionMessageParam
 
-from enrichment.answers import DIGEST, Enrichment, Findings, Summary, TaskOutcome
+from enrichment.answers import DIGEST, Enrichment, Summary, TaskOutcome
 from enrichment.caller import TicketCaller
 from enrichment.calls import Asker, CallPrices, ModelCall, Way, shown
 from enrichment.case import Case, case_of
 from enrichment.digest import Digests, ends_of, too_long
 from enrichment.errors import from_sdk
+from enrichment.findings import Findings
 from enrichment.material import Part, parts_of
 from enrichment.neighbours import Neighbours, neighbours
 from enrichment.paragraphs import paragraph

@@ -6,7 +6,8 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from enrichment.answers import Citation, TaskWarning
+from enrichment.answers import TaskWarning
+from enrichment.findings import Citation
 
 MAX_SENTENCES: Final = 20
 _NAME: Final = re.compile(r"[a-z_]+(?:-\d+)?")

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from enrichment.answers import Findings, Patch, Suggestions
+from enrichment.answers import Patch
+from enrichment.findings import Findings, Suggestions
 from enrichment.priorities import level_of
 from enrichment.requests import AllowedChoices, EnrichRequest
 from enrichment.ticket import Coded

@@ -6,10 +6,11 @@ from typing import Final, get_args
 
 from pydantic import BaseModel
 
-from enrichment.answers import Findings, Suggestion, Suggestions, TaskWarning
+from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
 from enrichment.confidence import agreement, band, clamped, confidence
+from enrichment.findings import Findings, Suggestion, Suggestions
 from enrichment.priorities import LEVELS, PRIORITIES, level_of
 from enrichment.prompts.classification import CLASSIFICATION
 from enrichment.requests import ChosenField, SuggestedField

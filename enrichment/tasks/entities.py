@@ -4,9 +4,10 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from enrichment.answers import Entity, Findings, TaskWarning
+from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
+from enrichment.findings import Entity, Findings
 from enrichment.grounding import cited
 from enrichment.prompts.entities import ENTITIES
 from enrichment.schemas import strict

@@ -4,9 +4,10 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from enrichment.answers import Findings, KnowledgeArticle, TaskWarning
+from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
+from enrichment.findings import Findings, KnowledgeArticle
 from enrichment.grounding import Sentence, grounded, joined
 from enrichment.prompts.knowledge_article import KNOWLEDGE_ARTICLE
 from enrichment.schemas import strict

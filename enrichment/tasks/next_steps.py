@@ -4,9 +4,10 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from enrichment.answers import Findings, NextStep, TaskWarning
+from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
+from enrichment.findings import Findings, NextStep
 from enrichment.grounding import cited
 from enrichment.prompts.next_steps import NEXT_STEPS
 from enrichment.schemas import strict

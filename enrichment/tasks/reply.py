@@ -4,10 +4,11 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from enrichment.answers import Findings, Reply, TaskWarning
+from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
 from enrichment.errors import AnswerUnusable
+from enrichment.findings import Findings, Reply
 from enrichment.grounding import cited
 from enrichment.prompts.reply import REPLY
 from enrichment.schemas import strict

@@ -4,10 +4,11 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from enrichment.answers import Citation, Findings, ResolutionNotes, Suggestion, Suggestions, TaskWarning
+from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
 from enrichment.confidence import band, confidence
+from enrichment.findings import Citation, Findings, ResolutionNotes, Suggestion, Suggestions
 from enrichment.grounding import Sentence, grounded, joined
 from enrichment.prompts.resolution_notes import RESOLUTION_NOTES
 from enrichment.schemas import strict

@@ -4,10 +4,11 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from enrichment.answers import Findings, Sentiment, TaskWarning
+from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
 from enrichment.confidence import band, confidence
+from enrichment.findings import Findings, Sentiment
 from enrichment.material import Part
 from enrichment.prompts.sentiment import SENTIMENT
 from enrichment.schemas import strict

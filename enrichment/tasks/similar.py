@@ -1,8 +1,9 @@
 """Tickets of the history that are like this one. No model writes anything here."""
 
-from enrichment.answers import Findings, SimilarTicket, SimilarTickets, TaskWarning
+from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
+from enrichment.findings import Findings, SimilarTicket, SimilarTickets
 
 
 async def run(case: Case, _: Asker) -> Found:

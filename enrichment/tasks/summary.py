@@ -4,9 +4,9 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from enrichment.answers import Findings, TicketSummary
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
+from enrichment.findings import Findings, TicketSummary
 from enrichment.grounding import Sentence, grounded, joined
 from enrichment.prompts.summary import SUMMARY
 from enrichment.schemas import strict

@@ -2,8 +2,8 @@
 
 import pytest
 
-from enrichment.answers import Citation
 from enrichment.case import case_of
+from enrichment.findings import Citation
 from enrichment.grounding import Sentence, cited, grounded, joined
 from enrichment.requests import EnrichRequest
 from enrichment.ticket import Ticket
