@@ -5,7 +5,6 @@ event is delivered once more from the first on, and the books are read.
 """
 
 import asyncio
-import contextlib
 import multiprocessing
 import random
 import time
@@ -23,15 +22,15 @@ from local.checkpoints import Checkpoints
 from local.child import Child
 from local.eventhubs.server import connection_string
 from seams.clock import SystemClock
-from seams.events import StreamUnavailable
+from seams.tables import Tables
 from tests.chargeback.staging import Renamed
 from tests.proofs.fire.books import Books, close_days, read_books
 from tests.proofs.fire.collector import HUB, Rival, run
-from tests.proofs.fire.plan import Batch, Plan, Totals
+from tests.proofs.fire.plan import Plan, Totals
+from tests.proofs.fire.producers import Producers
 
 PARTITIONS = 4
 RIVALS = 3
-PRODUCERS = 4
 SERVERS_SHARE = 0.2
 FAULTS = '{"drop_acks": 0.04, "busy": 0.02}'
 SETTLED_SECONDS = 120.0
@@ -116,8 +115,6 @@ class Fire:
         self._dice = random.Random(conditions.seed)
         self._plan = Plan(random.Random(conditions.seed + 1), datetime.now(UTC))
         self._kills: Counter[str] = Counter()
-        self._republished = 0
-        self._burning = True
         self._fork = multiprocessing.get_context("forkserver")
         self._fork.set_forkserver_preload(PRELOADED)
         self._rivals: list[ForkServerProcess] = []
@@ -125,53 +122,38 @@ class Fire:
         self._port = 0
 
     async def burn(self) -> Outcome:
-        began = time.monotonic()
         tables = AzureTables.by_connection_string(self._conditions.azurite)
         stream: EventHubStream | None = None
         try:
             await self._start_hub()
             stream = self._stream()
-            self._rivals = [self._start_rival(number) for number in range(RIVALS)]
-            producing = [asyncio.create_task(self._produce(stream)) for _ in range(PRODUCERS)]
-            await self._kill_at_random()
-            self._burning = False
-            await asyncio.gather(*producing)
-            ends = await stream.ends()
-            await self._collected([f"rival-{number}" for number in range(RIVALS)], ends)
-            await self._redeliver(ends)
-            ledger = Renamed(tables, self._conditions.prefix)
-            books = await read_books(ledger)
-            proofs = await close_days(ledger, stream)
+            return await self._run(stream, Renamed(tables, self._conditions.prefix))
         finally:
             await self._put_out()
             if stream is not None:
                 await stream.close()
             await tables.close()
+
+    async def _run(self, stream: EventHubStream, ledger: Tables) -> Outcome:
+        began = time.monotonic()
+        self._rivals = [self._start_rival(number) for number in range(RIVALS)]
+        producers = Producers(self._plan, stream, self._conditions.pace)
+        await self._kill_at_random()
+        await producers.stop()
+        ends = await stream.ends()
+        await self._collected([f"rival-{number}" for number in range(RIVALS)], ends)
+        await self._redeliver(ends)
         return Outcome(
             self._plan.expected,
             self._plan.events,
             sum(last + 1 for last in ends.values()),
             self._plan.duplicates,
-            self._republished,
+            producers.republished,
             self._kills,
             time.monotonic() - began,
-            books,
-            proofs,
+            await read_books(ledger),
+            await close_days(ledger, stream),
         )
-
-    async def _produce(self, stream: EventHubStream) -> None:
-        while self._burning:
-            batch = self._plan.batch()
-            await self._publish(stream, batch)
-            if self._plan.repeated(batch):
-                await self._publish(stream, batch)
-            await asyncio.sleep(self._conditions.pace * PRODUCERS)
-
-    async def _publish(self, stream: EventHubStream, batch: Batch) -> None:
-        while True:
-            with contextlib.suppress(StreamUnavailable):
-                return await stream.publish(batch.bodies, batch.key)
-            self._republished += 1
 
     async def _kill_at_random(self) -> None:
         for number in range(1, self._conditions.kills + 1):
