@@ -187,18 +187,7 @@ async def run_gateway(
     pool = Pool(number, BreakerRules(), timeouts.first_byte, observer)
     cooldowns = SharedCooldowns(tables or NoTables(), pool, clock)
     await cooldowns.read()
-    rules = DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30, wait=2)
-    dispatcher = Dispatcher(
-        pool,
-        upstream,
-        cooldowns,
-        tokens=NoTokens(),
-        clock=clock,
-        rules=rules,
-        random=lambda: 0.5,
-        announce=meter.announce,
-        observer=observer,
-    )
+    dispatcher = _dispatcher(pool, upstream, cooldowns, meter, clock=clock, timeouts=timeouts, observer=observer)
     cache = Cache(KeptRows(tables or NoTables(), clock), Embeddings(), clock)
     limiter = Limiter(clock, StatementPricing(Prices()), sharing)
     gateway = Gateway(
@@ -223,6 +212,29 @@ async def run_gateway(
         running = RunningGateway(url, stream, simulators)
         closing.push_async_callback(running.close)
         yield running
+
+
+def _dispatcher(
+    pool: Pool,
+    upstream: AiohttpUpstream,
+    cooldowns: SharedCooldowns,
+    meter: Meter,
+    *,
+    clock: Clock,
+    timeouts: Timeouts,
+    observer: Observer,
+) -> Dispatcher:
+    return Dispatcher(
+        pool,
+        upstream,
+        cooldowns,
+        tokens=NoTokens(),
+        clock=clock,
+        rules=DispatchRules(attempts=5, first_byte=timeouts.first_byte, deadline=30, wait=2),
+        random=lambda: 0.5,
+        announce=meter.announce,
+        observer=observer,
+    )
 
 
 class NoTables:
