@@ -1,7 +1,10 @@
 """POST /enrich with jobs behind it: answered at once, once, or as a job."""
 
+import asyncio
+import logging
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from fastapi import Response
 from starlette.background import BackgroundTask
@@ -15,8 +18,11 @@ from enrichment.jobs.once import Answered, Once, Promised
 from enrichment.jobs.order import Order
 from enrichment.jobs.work import ENDING_SECONDS, Made
 from enrichment.requests import EnrichRequest
+from seams.tables import TableUnavailable
 
-REPLAYED = "idempotency-replayed"
+REPLAYED: Final = "idempotency-replayed"
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Answering:
@@ -39,18 +45,36 @@ class Answering:
         if asked.mode == "async":
             job = await self._desk.submit(order)
             return accepted(job.name, job.status)
-        seconds = self._work_seconds if asked.mode == "auto" else self._once.wait
+        may_promise = asked.mode == "auto"
+        seconds = self._work_seconds if may_promise else self._once.wait
+        work = _Work(enricher, caller, asked, asyncio.get_running_loop().time() + seconds)
+        try:
+            if key:
+                return _response(await self._once.answer_keyed(order, work.perform, may_promise=may_promise))
+        except TableUnavailable:
+            # A caller who sent no key wants an answer more than a promise that nobody can make now.
+            if header or work.begun:
+                raise
+            _log.warning("a ticket is answered without its key: the tables do not answer")
+        if may_promise:
+            return _response(await self._once.answer(order, work.perform))
+        return _response(Answered((await work.perform()).result))
 
-        async def perform() -> Made:
-            return Made.of(await enricher.enrich(caller, asked, seconds=seconds))
 
-        if key:
-            reply = await self._once.answer_keyed(order, perform, may_promise=asked.mode == "auto")
-        elif asked.mode == "auto":
-            reply = await self._once.answer(order, perform)
-        else:
-            reply = Answered((await perform()).result)
-        return _response(reply)
+@dataclass(slots=True)
+class _Work:
+    """One request's work; `end` is the loop's time at which its tasks are told to stop."""
+
+    enricher: Enricher
+    caller: TicketCaller
+    asked: EnrichRequest
+    end: float
+    begun: bool = False
+
+    async def perform(self) -> Made:
+        self.begun = True
+        left = max(self.end - asyncio.get_running_loop().time(), 1.0)
+        return Made.of(await self.enricher.enrich(self.caller, self.asked, seconds=left))
 
 
 def _response(reply: Answered | Promised) -> Response:

@@ -8,6 +8,7 @@ asks again.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -24,7 +25,7 @@ from enrichment.jobs.runner import Runner
 from enrichment.jobs.store import JobStore
 from enrichment.jobs.work import Made, made_by
 from seams.clock import Clock
-from seams.tables import TableConflict
+from seams.tables import TableConflict, TableError, TableUnavailable
 
 WAIT_SECONDS: Final = 25.0
 """ServiceNow waits for 30."""
@@ -32,6 +33,8 @@ WAIT_SECONDS: Final = 25.0
 _FIRST_LOOK_SECONDS: Final = 0.1
 _LONGEST_LOOK_SECONDS: Final = 1.0
 _MARGIN: Final = timedelta(seconds=10)
+
+_log: Final = logging.getLogger(__name__)
 
 type Perform = Callable[[], Coroutine[Any, Any, Made]]
 
@@ -148,16 +151,19 @@ class Once:
             await self._forget(lease.job)
 
     async def _remember(self, lease: Lease, made: Made) -> None:
-        if not made.lasting:
-            await self._forget(lease.job)
-            return
         now = self._clock.now()
         try:
+            if not made.lasting:
+                await self._forget(lease.job)
+                return
             await lease.change(lambda job: job.ended(now, None), made.result)
         except TooLarge:
             await self._forget(lease.job)
         except LeaseLost:
             return
+        except TableUnavailable as error:
+            # The answer is made and paid, and its caller shall have it; only who asks again pays again.
+            _log.warning("the answer under a key of %s is not kept: %s", lease.job.name.subscription, error)
 
     async def _rest(self, lease: Lease, working: "asyncio.Task[Made]") -> None:
         """Go on with the work of a job that was promised, and write down what comes of it."""
@@ -197,8 +203,9 @@ class Once:
     async def _forget(self, job: Job) -> None:
         try:
             await self._store.remove(job)
-        except TableConflict:
-            return
+        except TableError as error:
+            # Somebody else has it, or the sweep will find it: nobody was told of it.
+            _log.info("job %s is left to the sweep: %s", job.name.key(), error)
 
 
 async def _cancelled(working: "asyncio.Task[Made]") -> None:

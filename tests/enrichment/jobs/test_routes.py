@@ -18,6 +18,7 @@ from enrichment.jobs.job import JobName
 from enrichment.routes import router
 from hosting.error_answers import add_error_handlers
 from hosting.models import Models
+from seams.tables import TableUnavailable
 from tests.enrichment.fake_gateway import PATIENCE_SECONDS, FakeGateway, PerToken, completion, says
 from tests.enrichment.jobs.parts import CALLBACK, NOISE, RESULT, TICKET, Parts
 from tests.served import served
@@ -162,6 +163,35 @@ async def test_without_a_key(client: httpx2.AsyncClient, gateway: FakeGateway, p
         assert (await client.post("/enrich", json=BODY | {"mode": mode})).status_code == 200
     assert len(gateway.requests) == 2
     assert [row async for row in (await parts.tables.table("jobs")).query()] == []
+
+
+@pytest.mark.parametrize("mode", ["auto", "sync"])
+async def test_silent_tables(
+    client: httpx2.AsyncClient, parts: Parts, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """While the tables are silent a ticket is answered all the same, but not under a key that its caller insists on."""
+
+    async def silent(*_: object) -> None:
+        raise TableUnavailable("silent")
+
+    monkeypatch.setattr(parts.store, "get", silent)
+    assert (await client.post("/enrich", json=KEYED | {"mode": mode})).status_code == 200
+    refused = await client.post("/enrich", json=KEYED | {"mode": mode}, headers={"idempotency-key": "k"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "storage_unavailable")
+
+
+async def test_an_answer_that_cannot_be_kept(
+    client: httpx2.AsyncClient, parts: Parts, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that was made is given, although the tables fall silent before it is kept."""
+
+    async def silent(*_: object) -> None:
+        raise TableUnavailable("silent")
+
+    monkeypatch.setattr(parts.store, "finish", silent)
+    answer = await client.post("/enrich", json=KEYED, headers={"idempotency-key": "k"})
+    assert answer.status_code == 200
+    assert len(gateway.requests) == 1
 
 
 async def test_enriched_later(client: httpx2.AsyncClient, gateway: FakeGateway, parts: Parts) -> None:
