@@ -14,14 +14,15 @@ class JobQueue:
     def __init__(self, stream: EventStream) -> None:
         self._stream = stream
 
-    async def hand_over(self, name: JobName) -> bool:
+    async def hand_over(self, name: JobName, again: str = "") -> bool:
         """Publish `{"job": ID, "subscription": NAME}`; tell whether the hub took it, within a bounded time.
 
-        One that it did not take is handed over again by the job's reminder.
+        One that it did not take is handed over again by the job's reminder. `again` leads to another partition, past a
+        slow job that the others of its partition wait for.
         """
         body = json.dumps({"job": name.id, "subscription": name.subscription}).encode()
         try:
-            await self._stream.publish([body], name.key())
+            await self._stream.publish([body], name.key() + again)
         except StreamUnavailable as error:
             _log.warning("job %s waits for the next sweep: %s", name.key(), error)
             return False

@@ -102,7 +102,7 @@ class Sweep:
             return None
         if job.not_before is not None and now < job.not_before:
             return job.not_before
-        await self._queue.hand_over(job.name)
+        await self._queue.hand_over(job.name, again=f"|{now:%H%M%S}")
         return now + min(max(now - job.created_at, self._rules.lease), LONGEST_SILENCE)
 
     async def _finished(self, job: Job, now: datetime) -> datetime | None:
