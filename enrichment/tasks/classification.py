@@ -10,6 +10,7 @@ from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
 from enrichment.confidence import agreement, band, clamped, confidence
+from enrichment.errors import AnswerUnusable
 from enrichment.findings import Findings, Suggestion, Suggestions
 from enrichment.priorities import LEVELS, PRIORITIES, level_of
 from enrichment.prompts.classification import CLASSIFICATION
@@ -57,8 +58,9 @@ class _Desk:
         if chosen is None:
             self.warn("outside_choices", name, "The model's value is not among the choices, and was dropped.")
             return
-        if clamped(verdict.confidence) != verdict.confidence:
-            self.warn("confidence_clamped", name, "The model's confidence was not between 0 and 1.")
+        measured = clamped(verdict.confidence) == verdict.confidence
+        if not measured:
+            self.warn("confidence_clamped", name, "The model's confidence was not between 0 and 1: nothing is applied.")
         proven = self.case.says(verdict.evidence)
         if not proven:
             self.warn("evidence_not_found", name, "The words that the model quotes are not in the ticket.")
@@ -70,7 +72,7 @@ class _Desk:
             band=band(sure),
             evidence=verdict.evidence[:_LONGEST_EVIDENCE],
             agreement=shared,
-            apply=self.case.applies(name, _value(self.case.request.ticket, name), chosen, sure),
+            apply=measured and self.case.applies(name, _value(self.case.request.ticket, name), chosen, sure),
         )
 
     def _votes(self, name: SuggestedField, chosen: Coded) -> list[tuple[float, bool]]:
@@ -104,6 +106,8 @@ async def run(case: Case, asker: Asker) -> Found:
     answer = await asker.ask(
         CLASSIFICATION, case.material, ClassificationAnswer, schema_of(choices), choices=_listed(choices)
     )
+    if answer.model_fields_set.isdisjoint(choices):
+        raise AnswerUnusable("The model's answer is about none of the fields that it was asked for.")
     desk = _Desk(case)
     for name, allowed in choices.items():
         verdict: Verdict | None = getattr(answer, name)

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
-from enrichment.confidence import band, confidence
+from enrichment.confidence import band, clamped, confidence
 from enrichment.findings import Citation, Findings, ResolutionNotes, Suggestion, Suggestions
 from enrichment.grounding import Sentence, grounded, joined
 from enrichment.prompts.resolution_notes import RESOLUTION_NOTES
@@ -33,8 +33,13 @@ async def run(case: Case, asker: Asker) -> Found:
         return Found(Findings(resolution_notes=notes), (*warnings, TaskWarning(code="nothing_said", message=message)))
     # A dropped sentence casts doubt on those that stayed.
     sure = confidence(answer.confidence, proven=not warnings, agreement=None)
-    suggestions = Suggestions(close_notes=_suggestion(case, text, kept, sure))
-    return Found(Findings(resolution_notes=notes, suggestions=suggestions), (*warnings, *case.suspicions))
+    suggestion = _suggestion(case, text, kept, sure)
+    if clamped(answer.confidence) != answer.confidence:
+        message = "The model's confidence was not between 0 and 1: nothing is applied."
+        warnings = (*warnings, TaskWarning(code="confidence_clamped", field="close_notes", message=message))
+        suggestion = suggestion.model_copy(update={"apply": False})
+    found = Findings(resolution_notes=notes, suggestions=Suggestions(close_notes=suggestion))
+    return Found(found, (*warnings, *case.suspicions))
 
 
 def _suggestion(case: Case, text: str, kept: tuple[Citation, ...], sure: float) -> Suggestion:

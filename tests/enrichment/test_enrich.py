@@ -143,19 +143,31 @@ async def test_what_is_outside_the_choices_is_dropped(gateway: FakeGateway, call
 
 
 async def test_confidence_is_checked(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
-    """More than certain is put right; a quotation that the ticket does not hold costs trust; both are told."""
+    """More than certain is put right and not applied; words that are not in the ticket cost trust; both are told."""
     gateway.answers = {
         "classification": CLASSIFICATION
         | {"category": verdict("hardware", confidence=85), "assignment_group": verdict("Hardware", "as the CEO said")}
     }
     told = await enriched(caller, tasks=["classification"])
     assert told["suggestions"]["category"]["confidence"] == 1.0
+    assert told["suggestions"]["category"]["apply"] is False
     assert told["suggestions"]["assignment_group"]["confidence"] == 0.54
     assert told["suggestions"]["assignment_group"]["apply"] is False
     assert {(flaw["code"], flaw["field"]) for flaw in told["tasks"][0]["warnings"]} == {
         ("confidence_clamped", "category"),
         ("evidence_not_found", "assignment_group"),
     }
+
+
+@pytest.mark.parametrize("answer", [{}, {"verdict": "Hardware"}, {"close_code": None}])
+async def test_a_classification_of_something_else(
+    gateway: FakeGateway, caller: httpx2.AsyncClient, answer: dict[str, Any]
+) -> None:
+    """An answer about none of the fields that were asked for is a wrong one, and charged; it is not an empty one."""
+    gateway.answers = {"classification": answer}
+    [task] = (await enriched(caller, tasks=["classification"]))["tasks"]
+    assert task["error"]["code"] == "wrong_schema"
+    assert task["usage"]["total_tokens"] == 18
 
 
 async def test_without_choices_levels_alone_are_suggested(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:

@@ -43,6 +43,14 @@ async def test_a_dropped_sentence_casts_doubt(gateway: FakeGateway, caller: http
     assert told["patch"] == {}
 
 
+async def test_a_confidence_in_percent_applies_nothing(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
+    """Five of a hundred is not taken for certain."""
+    gateway.answers = {"resolution_notes": notes(SOLVED, confidence=5)}
+    told = await enriched(caller, tasks=["resolution_notes"])
+    assert told["patch"] == {}
+    assert [flaw["code"] for flaw in told["tasks"][0]["warnings"]] == ["confidence_clamped"]
+
+
 async def test_an_open_ticket_has_none(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
     """Where nothing says that it was solved, there is no suggestion, and the answer says so."""
     gateway.answers = {"resolution_notes": notes()}
