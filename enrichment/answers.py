@@ -73,6 +73,7 @@ class TaskWarning(Answer):
         "outside_choices",
         "confidence_clamped",
         "evidence_not_found",
+        "evidence_claims",
         "sentence_not_grounded",
         "unknown_entry",
         "not_in_ticket",

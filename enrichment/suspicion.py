@@ -34,11 +34,33 @@ _PHRASES: Final = (
         r"you are\s+(?:now\s+)?(?:an?\s+)?(?:ai\b|assistant|language\s+model|chatbot|in\s+developer\s+mode)",
     ),
     (
-        ("system", "assistant", "developer"),
-        r"(?:^|\n)[ \t]*(?:#+[ \t]*)?(?:system|assistant|developer)[ \t]*(?:prompt|message)?[ \t]*:",
+        ("assistant", "prompt", "system message"),
+        r"(?:^|\n)[ \t]*(?:#+[ \t]*)?(?:assistant|(?:system|developer)[ \t]*(?:prompt|message))[ \t]*:",
     ),
+    (
+        # Alone it is how people write which system they have.
+        ("system", "developer"),
+        (
+            r"(?:^|\n)[ \t]*(?:#+[ \t]*)?(?:system|developer)[ \t]*:[^\n]{0,200}?\b"
+            r"(?:you|your|ignore|assign|respond|instructions?|set (?:the|impact|urgency|category)|ticket above)\b"
+        ),
+    ),
+    (("above",), r"(?:ignore|disregard|forget)\s+(?:(?:all|everything|anything|text|of|the)\s+){1,4}above\b"),
+    (
+        (" ai", "llm", "chatbot", "language model"),
+        (
+            r"\b(?:dear|attention|hey|hello|note\s+(?:to|for)(?:\s+(?:the|any))?|as\s+an?|if\s+you\s+are\s+an?)\s+"
+            r"(?:ai|llm|chatbot|(?:large\s+)?language\s+model)\b"
+        ),
+    ),
+    (
+        ("summari", "classify", "triag"),
+        r"\b(?:when|while)\s+(?:you\s+)?(?:summari[sz]|classify|triag)\w*\s+(?:this|the)\s+(?:ticket|incident|text)\b",
+    ),
+    (("new instruction", "new system instruction"), r"\bnew\s+(?:system\s+)?instructions?\s*:"),
+    (("only with",), r"\b(?:respond|answer|output)\s+only\s+with\b"),
     (("<|", "[inst]", "</ticket"), r"<\|\w{2,20}\|>|\[/?inst\]|</ticket"),
-    (("confidence",), r"with\s+(?:a\s+)?confidence\s+(?:of\s+)?(?:1(?:\.0+)?|100)\b"),
+    (("confidence",), r"\bconfidence\s*(?:to|of|is|=|:)?\s*(?:1(?:\.0+)?|100)\b"),
 )
 """Words of which one must be there, quick to look for, and the pattern in lower case."""
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
 from enrichment.case import Case, Found
+from enrichment.claims import claims
 from enrichment.confidence import agreement, band, clamped, confidence
 from enrichment.errors import AnswerUnusable
 from enrichment.findings import Findings, Suggestion, Suggestions
@@ -58,10 +59,8 @@ class _Desk:
         if chosen is None:
             self.warn("outside_choices", name, "The model's value is not among the choices, and was dropped.")
             return
-        measured = clamped(verdict.confidence) == verdict.confidence
-        if not measured:
-            self.warn("confidence_clamped", name, "The model's confidence was not between 0 and 1: nothing is applied.")
         proven = self.case.says(verdict.evidence)
+        trusted = self._trusted(name, verdict, chosen)
         if not proven:
             self.warn("evidence_not_found", name, "The words that the model quotes are not in the ticket.")
         shared = agreement(self._votes(name, chosen))
@@ -72,8 +71,22 @@ class _Desk:
             band=band(sure),
             evidence=verdict.evidence[:_LONGEST_EVIDENCE],
             agreement=shared,
-            apply=measured and self.case.applies(name, _value(self.case.request.ticket, name), chosen, sure),
+            apply=trusted and self._applies(name, chosen, sure),
         )
+
+    def _trusted(self, name: SuggestedField, verdict: Verdict, chosen: Coded) -> bool:
+        """Tell whether a verdict may be applied with nobody looking, and say why not."""
+        measured = clamped(verdict.confidence) == verdict.confidence
+        if not measured:
+            self.warn("confidence_clamped", name, "The model's confidence was not between 0 and 1: nothing is applied.")
+        claimed = claims(verdict.evidence, name, chosen)
+        if claimed:
+            message = "The words that the model quotes ask for this value and prove nothing: it is not applied."
+            self.warn("evidence_claims", name, message)
+        return measured and not claimed
+
+    def _applies(self, name: SuggestedField, chosen: Coded, sure: float) -> bool:
+        return self.case.applies(name, _value(self.case.request.ticket, name), chosen, sure)
 
     def _votes(self, name: SuggestedField, chosen: Coded) -> list[tuple[float, bool]]:
         names = frozenset({chosen.display_value.lower(), chosen.value.lower()} - {""})
