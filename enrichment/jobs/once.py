@@ -87,7 +87,7 @@ class Once:
         working = asyncio.create_task(perform(), name=f"enrich {order.name.id}")
         lease: Lease | None = None
         try:
-            made = await self._in_time(working)
+            made = await self._in_time(working, self.wait)
             if made is not None:
                 return Answered(made.result)
             kept = await self._desk.create(self._held(order, promised=False), order.request)
@@ -110,7 +110,9 @@ class Once:
                 self._held(order, promised=False), order.request
             )
             if kept.new:
-                return await self._first(self._runner.lease(kept.job), perform, may_promise=may_promise)
+                # Who has waited for another one's work before has only the rest of his time left.
+                left = max(0.0, end - self._clock.monotonic()) if may_promise else None
+                return await self._first(self._runner.lease(kept.job), perform, left)
             if kept.job.status == "succeeded" and (result := await self._store.result(order.name)) is not None:
                 return Answered(result, repeated=True)
             if self._abandoned(kept.job):
@@ -122,10 +124,11 @@ class Once:
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 2, _LONGEST_LOOK_SECONDS)
 
-    async def _first(self, lease: Lease, perform: Perform, *, may_promise: bool) -> Answered | Promised:
+    async def _first(self, lease: Lease, perform: Perform, seconds: float | None) -> Answered | Promised:
+        """Do the work; where it takes more than `seconds`, promise the rest. None: it keeps to the time by itself."""
         working = asyncio.create_task(perform(), name=f"enrich {lease.job.name.id}")
         try:
-            made = await self._in_time(working) if may_promise else await working
+            made = await working if seconds is None else await self._in_time(working, seconds)
             if made is None:
                 return await self._promised(lease, working)
         except BaseException:
@@ -176,8 +179,8 @@ class Once:
         finally:
             await _cancelled(working)
 
-    async def _in_time(self, working: "asyncio.Task[Made]") -> Made | None:
-        done, _ = await asyncio.wait((working,), timeout=self.wait)
+    async def _in_time(self, working: "asyncio.Task[Made]", seconds: float) -> Made | None:
+        done, _ = await asyncio.wait((working,), timeout=seconds)
         return working.result() if done else None
 
     async def _promise(self, job: Job, *, may_promise: bool) -> Promised:

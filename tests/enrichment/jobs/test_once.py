@@ -167,6 +167,23 @@ async def test_a_process_that_died(parts: Parts) -> None:
     assert await parts.once.answer_keyed(order(), quick, may_promise=True) == Answered(made().result)
 
 
+async def test_waiting_for_the_dead_counts(parts: Parts) -> None:
+    """Who waited for a process that died has the rest of his time for the work, and is promised a job then."""
+    parts.once.wait = 10 * PATIENCE_SECONDS
+    await parts.desk.create(parts.once._held(order(), promised=False), order().request)
+    slow = Slow()
+    asking = asyncio.create_task(parts.once.answer_keyed(order(), slow, may_promise=True))
+    await asyncio.sleep(0)
+    parts.clock.pass_by(hours=1)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        reply = await asking
+    assert isinstance(reply, Promised)
+    assert reply.rest is not None
+    slow.let.set()
+    await reply.rest()
+    assert slow.begun == 1
+
+
 async def test_a_promised_job_whose_process_died(parts: Parts) -> None:
     """A job that was promised is taken over where its process died."""
     slow = Slow()
