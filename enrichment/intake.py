@@ -17,8 +17,16 @@ from enrichment.errors import BodyTimeout, BodyTooLarge, CallerLeft, EnrichmentE
 MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_SECONDS: Final = 30.0
 
-_NO_FIELD: Final = re.compile(r"^constrained-|\[")
-"""What pydantic adds to a place where a field takes a type or nothing."""
+_NO_FIELD: Final = re.compile(r"^constrained-|\[|^[A-Z]")
+"""What pydantic adds to a place where a field takes a type or nothing: the type's name."""
+
+_IN_JSON: Final = {
+    "dataclass_type": "Input should be a string or an object as the Table API has it",
+    "model_attributes_type": "Input should be an object",
+    "model_type": "Input should be an object",
+    "tuple_type": "Input should be an array",
+}
+"""Errors whose own message speaks of Python's types."""
 
 type Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -116,5 +124,5 @@ def _invalid(invalid: RequestValidationError) -> InvalidBody:
     if first["type"] == "json_invalid":
         return _not_json()
     where = ".".join(part for part in map(str, first["loc"][1:]) if not _NO_FIELD.search(part))
-    message = first["msg"].removeprefix("Value error, ")
+    message = _IN_JSON.get(first["type"]) or first["msg"].removeprefix("Value error, ").replace("Tuple", "Array")
     return InvalidBody(f"{where}: {message}" if where else message, param=where or None)

@@ -7,7 +7,8 @@ The Table API gives a journal as one string (`sysparm_display_value=true`), newe
 
 Date format, zone and label follow the caller's locale, so an entry is told by its header's shape: a date, a time, a
 name, a label in brackets, at the beginning or after a blank line. Text of an unknown shape is one entry. Rows of the
-table `sys_journal_field` come as objects with `element`, `value`, `sys_created_on` and `sys_created_by`.
+table `sys_journal_field` come as objects with `element`, `value`, `sys_created_on` and `sys_created_by`, each a string
+or `{display_value, value}`.
 """
 
 import re
@@ -105,6 +106,7 @@ def text_of(text: str) -> str:
 
 
 def _row(row: Any, element: str) -> Any:
+    row = _flat(row)
     match row:
         case JournalEntry():
             return row
@@ -121,6 +123,16 @@ def _row(row: Any, element: str) -> Any:
             )
         case _:
             return row
+
+
+def _flat(row: Any) -> Any:
+    """Return a row with what the table holds, where `sysparm_display_value=all` gave each field in two ways."""
+    if not isinstance(row, Mapping):
+        return row
+    return {
+        name: field.get("value", field.get("display_value")) if isinstance(field, Mapping) else field
+        for name, field in row.items()
+    }
 
 
 def _known(row: Any) -> bool:

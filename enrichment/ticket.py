@@ -78,8 +78,8 @@ def _bounded(value: Coded) -> Coded:
 
 _STRING = WithJsonSchema({"type": "string"})
 
-Text = Annotated[str, BeforeValidator(_readable), Field(max_length=MAX_TEXT)]
-Code = Annotated[str, BeforeValidator(_short), Field(max_length=MAX_CODE)]
+Text = Annotated[str, Field(max_length=MAX_TEXT), BeforeValidator(_readable)]
+Code = Annotated[str, Field(max_length=MAX_CODE), BeforeValidator(_short)]
 Choice = Annotated[Coded, BeforeValidator(_coded), _STRING]
 Journal = tuple[JournalEntry, ...]
 

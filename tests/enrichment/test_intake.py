@@ -38,7 +38,20 @@ async def test_a_body_that_is_not_json(
         ("/summarize", {"description": 5}, "description: Input should be a valid string", "description"),
         ("/stream", {}, "input: Field required", "input"),
         ("/stream", {"input": " "}, "input: String should match pattern '\\S'", "input"),
-        ("/stream", [], "Input should be a valid dictionary or object to extract fields from", None),
+        ("/stream", [], "Input should be an object", None),
+        (
+            "/summarize",
+            {"description": "x" * 100_001},
+            "description: String should have at most 100000 characters",
+            "description",
+        ),
+        (
+            "/summarize",
+            {"description": "x", "impact": 3},
+            "impact: Input should be a string or an object as the Table API has it",
+            "impact",
+        ),
+        ("/summarize", {"description": "x", "comments": 7}, "comments: Input should be an array", "comments"),
     ],
 )
 async def test_a_body_that_is_not_what_the_route_takes(

@@ -89,6 +89,17 @@ def test_rows_of_the_journal_table() -> None:
     )
 
 
+def test_rows_with_both_values() -> None:
+    """Of a row that `sysparm_display_value=all` gave, what the table holds is read."""
+    row = {
+        "element": {"display_value": "work_notes", "value": "work_notes"},
+        "value": {"display_value": "one", "value": "one"},
+        "sys_created_on": {"display_value": "31.12.2023 11:00:00", "value": "2023-12-31 10:00:00"},
+        "sys_created_by": {"display_value": "beth", "value": "beth"},
+    }
+    assert entries([row], "comments") == (JournalEntry("work_notes", "one", "2023-12-31 10:00:00", "beth"),)
+
+
 def test_strings_in_an_array_keep_their_order() -> None:
     """Without times the caller's order stands."""
     assert [entry.value for entry in entries(["b", {"value": "a"}], "comments")] == ["b", "a"]
