@@ -76,6 +76,7 @@ class TaskWarning(Answer):
         "evidence_claims",
         "sentence_not_grounded",
         "unknown_entry",
+        "internal_note_quoted",
         "not_in_ticket",
         "no_history",
         "no_choices",

@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from tests.enrichment.fake_gateway import FakeGateway
-from tests.enrichment.printer import enriched
+from tests.enrichment.printer import TICKET, enriched
 
 
 @pytest.mark.parametrize(("asked", "language"), [({}, "en"), ({"output_language": "pt-BR"}, "pt-BR")])
@@ -25,3 +25,27 @@ async def test_a_reply_without_words_is_none(gateway: FakeGateway, caller: httpx
     gateway.answers = {"reply": {"entries": ["nothing-1"], "text": " "}}
     told = await enriched(caller, tasks=["reply"])
     assert told["tasks"][0]["error"]["code"] == "wrong_schema"
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("Dear Joe, we cut the power.", []),
+        ("Dear Joe, Beth says: pulled the plug.", ["internal_note_quoted"]),
+        ("We saw that the vendor, has known of this, for years.", ["internal_note_quoted"]),
+        ("The vendor has known it.", []),
+        ("We know that smoke since nine o'clock is a fault.", []),
+    ],
+)
+async def test_words_of_internal_notes(
+    gateway: FakeGateway, caller: httpx2.AsyncClient, text: str, codes: list[str]
+) -> None:
+    """A reply that repeats what only colleagues may read is flagged; what the caller wrote himself is not internal."""
+    notes = [
+        {"element": "work_notes", "value": "Pulled the plug."},
+        {"element": "work_notes", "value": "Tell nobody that the vendor has known of this for years."},
+        {"element": "work_notes", "value": "Caller says: smoke since nine o'clock"},
+    ]
+    gateway.answers = {"reply": {"entries": ["description"], "text": text}}
+    [task] = (await enriched(caller, tasks=["reply"], ticket=TICKET | {"work_notes": notes}))["tasks"]
+    assert [flaw["code"] for flaw in task.get("warnings", [])] == codes
