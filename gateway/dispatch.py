@@ -190,6 +190,8 @@ class Dispatcher:
         kind = _content_type(answer)
         good = answer.status < 400
         metered = call.target.operation in operations.METERED
+        if metered and 300 <= answer.status < 400:
+            raise UpstreamNonsense(f"the answer is a redirect ({answer.status}), and none is followed")
         if good and kind == "text/event-stream":
             if metered and not call.peek.stream:
                 raise UpstreamNonsense("the answer is a stream that nobody asked for")

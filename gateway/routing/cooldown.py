@@ -69,7 +69,9 @@ def _until(text: str, now: datetime) -> float | None:
     except ValueError:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    # A moment that is over tells of clocks that disagree, not of a backend that is free.
+    seconds = (moment - now).total_seconds()
+    return seconds if seconds >= 0 else None
 
 
 def _duration(text: str) -> float | None:

@@ -41,6 +41,7 @@ async def ask(gateway: Any, **options: Any) -> tuple[str, str]:
     [
         THROTTLED,
         *(Status(status=status, times=1) for status in (408, 500, 502, 503, 504)),
+        Status(status=307, headers={"location": "https://elsewhere.example/"}, times=1),
         Reset(times=1),
         Garbage(times=1),
         NotJson(times=1),

@@ -29,7 +29,7 @@ REMAINING_REQUESTS, REMAINING_TOKENS = "x-ratelimit-remaining-requests", "x-rate
         ({"retry-after": "Sunday, 01-Mar-26 12:00:20 GMT"}, 20.0),
         ({"retry-after": "Sun Mar  1 12:00:20 2026"}, 20.0),
         ({"retry-after": "Sun, 01 Mar 2026 13:00:20 +0100"}, 20.0),
-        ({"retry-after": "Sun, 01 Mar 2026 11:00:00 GMT"}, 0.0),
+        ({"retry-after": "Sun, 01 Mar 2026 12:00:00 GMT"}, 0.0),
         ({"retry-after": "later", REQUESTS: "9"}, 9.0),
         ({REQUESTS: "1s"}, 1.0),
         ({REQUESTS: "6m0s"}, 360.0),
@@ -55,6 +55,13 @@ def test_what_the_backend_asks_for(headers: dict[str, str], seconds: float) -> N
 def test_nonsense_is_as_good_as_nothing(name: str, text: str) -> None:
     """What is no duration falls back to the default."""
     assert cooldown({name: text}, NOW, in_a_row=1) == DEFAULT
+
+
+def test_a_moment_that_is_over_is_as_good_as_nothing() -> None:
+    """A backend whose clock is behind is left alone for the default, which doubles, and not asked again at once."""
+    past = {"retry-after": "Sun, 01 Mar 2026 11:59:59 GMT"}
+    assert [cooldown(past, NOW, in_a_row) for in_a_row in (1, 2)] == [1.0, 2.0]
+    assert cooldown({**past, REQUESTS: "9s"}, NOW, 1) == 9.0
 
 
 def test_the_default_doubles() -> None:
