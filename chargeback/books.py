@@ -10,10 +10,10 @@ from typing import Final
 from chargeback import deadletters, lanes
 from chargeback.columns import as_int
 from chargeback.concurrency import MAX_CALLS, all_of
+from chargeback.deadletters import DEADLETTERS
 from chargeback.details import USAGE, detail_partition
 from chargeback.lane_journal import known_lanes, read_head
 from chargeback.lanes import LANES, Head, Lane, LaneDay
-from chargeback.ledger import DEADLETTERS
 from chargeback.partitions import PartitionIndex
 from chargeback.rollups import ROLLUPS, rollup_partition
 from seams.tables import Tables

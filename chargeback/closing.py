@@ -19,6 +19,7 @@ from chargeback.books import DAY, Books, Counts, LaneBooks
 from chargeback.errors import DayInvalid
 from chargeback.hub import Hub
 from chargeback.lanes import Lane
+from chargeback.periods import next_month
 from chargeback.proofs import PROOFS, Proof
 from seams.clock import Clock
 from seams.tables import Insert, TableConflict, Tables
@@ -29,7 +30,7 @@ _POLL_SECONDS: Final = 0.5
 _LOOKS: Final = 3
 _MAX_TRIES: Final = 10
 
-log: Final = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Closing:
@@ -73,7 +74,7 @@ class Closing:
         closed: list[Proof] = []
         for day in _days_of(lanes, first, today):
             if self._clock.monotonic() >= until:
-                log.warning("days from %s on are left for the next run", day)
+                logger.warning("days from %s on are left for the next run", day)
                 break
             before = known.get(day)
             if before is None or not agrees(before, Evidence(day, incarnation, ends, lanes, previous=before)):
@@ -92,7 +93,7 @@ class Closing:
 
     async def month(self, first: date) -> list[Proof]:
         """Return the latest proofs of a month's days that are closed, in order; `first` is its first day."""
-        latest = await self._latest(first, _next_month(first))
+        latest = await self._latest(first, next_month(first))
         return [latest[day] for day in sorted(latest)]
 
     async def prove(self, day: date) -> Proof:
@@ -156,7 +157,7 @@ class Closing:
             async for row in rows:
                 proof = proofs.from_entity(row)
                 latest[proof.day] = proof
-            month = _next_month(month)
+            month = next_month(month)
         return latest
 
     async def _keep(self, proof: Proof) -> Proof:
@@ -178,15 +179,11 @@ class Closing:
 
 def _tell(proof: Proof) -> None:
     if proof.status == "broken":
-        log.error("day %s is broken, revision %d: %s", proof.day, proof.revision, "; ".join(proof.findings[:10]))
+        logger.error("day %s is broken, revision %d: %s", proof.day, proof.revision, "; ".join(proof.findings[:10]))
     elif proof.revision > 1:
-        log.warning("day %s is proved anew, revision %d", proof.day, proof.revision)
+        logger.warning("day %s is proved anew, revision %d", proof.day, proof.revision)
     else:
-        log.info("day %s is proved: %d usage events", proof.day, proof.totals.day_events)
-
-
-def _next_month(day: date) -> date:
-    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+        logger.info("day %s is proved: %d usage events", proof.day, proof.totals.day_events)
 
 
 def _days_of(lanes: Mapping[Lane, LaneBooks], first: date, end: date) -> list[date]:

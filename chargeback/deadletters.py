@@ -22,6 +22,9 @@ from gateway.usage import Intent, Record, UsageEvent, Withdrawal, decode
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Value
 
+DEADLETTERS: Final = "deadletters"
+"""The table."""
+
 UNATTRIBUTED: Final = "unattributed"
 """The subscription whose statement shows what nobody is named for."""
 

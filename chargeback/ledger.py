@@ -25,7 +25,7 @@ from typing import Final
 
 from chargeback import deadletters, details, rollups
 from chargeback.concurrency import MAX_CALLS, all_of
-from chargeback.deadletters import EventImpossible
+from chargeback.deadletters import DEADLETTERS, EventImpossible
 from chargeback.details import RETENTION, USAGE
 from chargeback.incarnations import Incarnations
 from chargeback.lane_journal import LaneJournal
@@ -41,7 +41,6 @@ from seams.clock import Clock, SystemClock
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Insert, Operation, TableConflict, Tables, Upsert, transactions
 
-DEADLETTERS: Final = "deadletters"
 ORPHAN_AFTER: Final = timedelta(hours=1)
 
 

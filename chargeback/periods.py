@@ -1,7 +1,7 @@
-"""Months and days as they are written in paths and on the command line, all in UTC."""
+"""Months and days, all in UTC, and how they are written in paths and on the command line."""
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 from chargeback.errors import DayInvalid, PeriodInvalid
@@ -25,3 +25,8 @@ def day(text: str) -> date:
     except ValueError:
         pass
     raise DayInvalid(f"A day is written like 2026-11-20, not {text[:20]!r}.")
+
+
+def next_month(day: date) -> date:
+    """Return the first day of the month after a day's."""
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from chargeback import deadletters
-from chargeback.deadletters import DeadLetter, EventImpossible, Requeue
+from chargeback.deadletters import DEADLETTERS, DeadLetter, EventImpossible, Requeue
 from chargeback.details import RETENTION
 from chargeback.errors import (
     AlreadyRequeued,
@@ -21,7 +21,6 @@ from chargeback.errors import (
     DeadLetterTruncated,
     StillImpossible,
 )
-from chargeback.ledger import DEADLETTERS
 from gateway.usage import UsageEvent, encode
 from seams.clock import Clock
 from seams.events import EventStream, ReceivedEvent
@@ -35,7 +34,7 @@ _CLOCK_SKEW: Final = timedelta(days=1)
 _MOST_READ: Final = 5_000
 _MAX_TRIES: Final = 10
 
-log: Final = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class DeadLetters:
         body, key = self._publishable(mended or deadletters.body_of(entity), letter, force=force)
         await self._stream.publish([body], key)
         requeue = Requeue(self._clock.now(), by, bool(mended))
-        log.info("dead letter %s was requeued by %s", letter.id, by)
+        logger.info("dead letter %s was requeued by %s", letter.id, by)
         return await self._note(entity, requeue)
 
     def _publishable(self, body: bytes, letter: DeadLetter, *, force: bool) -> tuple[bytes, str]:

@@ -16,6 +16,7 @@ from typing import Final
 from chargeback.concurrency import all_of
 from chargeback.details import USAGE, detail_partition
 from chargeback.partitions import PARTITIONS, DetailDay, PartitionIndex
+from chargeback.periods import next_month
 from seams.clock import Clock
 from seams.tables import MAX_OPERATIONS, Delete, Table, TableConflict, Tables
 
@@ -25,7 +26,7 @@ RUN_SECONDS: Final = 240.0
 _AT_ONCE: Final = 4
 _FIRST_DAY: Final = date(2020, 1, 1)
 
-log: Final = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +58,18 @@ class Retention:
         end = self.first_kept()
         rows = days = 0
         for first in _months(end):
-            over = await self._index.detail_days(first, min(end, _next_month(first)))
+            over = await self._index.detail_days(first, min(end, next_month(first)))
             for some in batched(over, _AT_ONCE, strict=False):
                 cleared = await all_of([self._clear(each, until) for each in some])
                 rows += sum(count for count, _ in cleared)
                 days += sum(is_empty for _, is_empty in cleared)
                 if not all(is_empty for _, is_empty in cleared):
-                    log.warning("%d detail rows were deleted; more from before %s are left for the next run", rows, end)
+                    logger.warning(
+                        "%d detail rows were deleted; more from before %s are left for the next run", rows, end
+                    )
                     return Deleted(rows, days, done=False)
         if days:
-            log.info("%d detail rows of %d subscriptions' days before %s were deleted", rows, days, end)
+            logger.info("%d detail rows of %d subscriptions' days before %s were deleted", rows, days, end)
         return Deleted(rows, days, done=True)
 
     async def _clear(self, over: DetailDay, until: float) -> tuple[int, bool]:
@@ -92,7 +95,7 @@ class Retention:
         try:
             await (await self._tables.table(PARTITIONS)).transact([Delete(noted.partition, noted.row, noted.etag)])
         except TableConflict:
-            log.info("%s: the index was changed meanwhile; the next run looks again", over.day)
+            logger.info("%s: the index was changed meanwhile; the next run looks again", over.day)
 
 
 async def _hundreds(table: Table, partition: str) -> AsyncIterator[list[str]]:
@@ -111,8 +114,4 @@ def _months(end: date) -> Iterator[date]:
     month = _FIRST_DAY
     while month < end:
         yield month
-        month = _next_month(month)
-
-
-def _next_month(month: date) -> date:
-    return (month.replace(day=1) + timedelta(days=32)).replace(day=1)
+        month = next_month(month)

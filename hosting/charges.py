@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
+from chargeback.periods import next_month
 from chargeback.prices import Prices
 from chargeback.sums import used
 from gateway.usage import Meters
@@ -66,7 +67,7 @@ class RollupCharges:
 
 def _months(first: date, last: date) -> Iterator[str]:
     """Yield yyyy-mm of each month that has days between these two."""
-    year, month = first.year, first.month
-    while (year, month) <= (last.year, last.month):
-        yield f"{year:04}-{month:02}"
-        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+    month = first.replace(day=1)
+    while month <= last:
+        yield f"{month:%Y-%m}"
+        month = next_month(month)

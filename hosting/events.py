@@ -41,7 +41,7 @@ PAUSES_SECONDS: Final = (0.1, 0.5, 2.0)
 RETRY_NOTHING: Final[Mapping[str, Any]] = {"retry_total": 0, "retry_backoff_factor": 0}
 """The SDK pauses before it gives up, too, unless the factor is 0."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class EventHubStream(EventStream):
@@ -163,7 +163,7 @@ class EventHubStream(EventStream):
                         raise
                     except Exception as error:  # noqa: BLE001 (nonsense from a peer surfaces as struct.error and the like)
                         fault = error
-                    log.warning("event hub %s: cannot %s: %s", self._hub, aim, _in_words(fault))
+                    logger.warning("event hub %s: cannot %s: %s", self._hub, aim, _in_words(fault))
                     pause = next(pauses, None)
                     if pause is None or isinstance(fault, AuthenticationError):
                         break

@@ -32,7 +32,7 @@ type OpenClient = Callable[[], EventHubProducerClient]
 IDLE_SECONDS: Final = 60.0
 CLOSE_SECONDS: Final = 2.0
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class HubConnection:
@@ -78,7 +78,7 @@ class HubConnection:
                     async with asyncio.timeout(CLOSE_SECONDS):
                         await self._client.close()
             except Exception as error:  # noqa: BLE001 (the SDK's own clean-up raises what the socket raises)
-                log.debug("event hub connection did not close politely: %r", error)
+                logger.debug("event hub connection did not close politely: %r", error)
             finally:
                 self._abort()
 

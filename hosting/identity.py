@@ -27,7 +27,7 @@ ADVICE: Final = (
     "that you are logged in (az login)"
 )
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 type Credential = ManagedIdentityCredential | DefaultAzureCredential
 
@@ -134,7 +134,7 @@ class EntraTokenSource(TokenSource):
             self._fault = self._advice(error)
             self._due = self._now() + BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
             self._failures += 1
-            log.warning("no access token for %s: %s", self._scope, self._fault)
+            logger.warning("no access token for %s: %s", self._scope, self._fault)
         else:
             self._kept = _Kept(got.token, got.expires_on - SPARE_SECONDS)
             self._due = max(got.refresh_on or got.expires_on - AHEAD_SECONDS, self._now() + AGAIN_SECONDS)

@@ -8,10 +8,10 @@ from datetime import date, timedelta
 
 import pytest
 
+from chargeback.deadletters import DEADLETTERS
 from chargeback.details import USAGE
 from chargeback.errors import DayInvalid
 from chargeback.lanes import LANES, day_row
-from chargeback.ledger import DEADLETTERS
 from chargeback.prices import Prices
 from chargeback.proofs import PROOFS, LaneProof, Proof, ProofTotals, from_entity, to_entity
 from chargeback.rollups import ROLLUPS

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from chargeback.deadletters import MAX_LABELS_BYTES
+from chargeback.deadletters import DEADLETTERS, MAX_LABELS_BYTES
 from chargeback.lanes import LANES
-from chargeback.ledger import DEADLETTERS, Ledger
+from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.rollups import ROLLUPS
 from gateway.usage import UsageEvent

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chargeback.deadletters import DeadLetter
+from chargeback.deadletters import DEADLETTERS, DeadLetter
 from chargeback.errors import AlreadyRequeued, DeadLetterNotFound, DeadLetterTruncated, StillImpossible
-from chargeback.ledger import DEADLETTERS, Ledger
+from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from chargeback.requeueing import DeadLetters
 from gateway.usage import decode_event, encode

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chargeback.deadletters import DEADLETTERS
 from chargeback.details import USAGE
-from chargeback.ledger import DEADLETTERS, Ledger
+from chargeback.ledger import Ledger
 from chargeback.partitions import PARTITIONS
 from chargeback.prices import Prices
 from chargeback.retention import Deleted, Retention
