@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from enrichment.answers import TaskWarning
 from enrichment.findings import Findings
@@ -14,6 +14,9 @@ from enrichment.requests import EnrichRequest, SuggestedField
 from enrichment.suspicion import speaks_to_a_model
 from enrichment.ticket import Coded
 from enrichment.triage import TriageRules
+
+REPORT: Final = frozenset({"short_description", "description", "cmdb_ci"})
+"""Parts that a ticket begins with: how it was solved does not stand there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,10 @@ class Case:
         sought = searchable(quote)
         texts = self.words.values() if part is None else (self.words.get(part, ""),)
         return bool(sought.strip()) and any(sought in text for text in texts)
+
+    def says_later(self, quote: str) -> bool:
+        """Tell whether a quotation stands in what came after the report: in a journal, or in the close notes."""
+        return any(self.says(quote, part) for part in self.texts if part not in REPORT)
 
     def applies(self, name: SuggestedField, present: Coded, suggested: Coded, confidence: float) -> bool:
         """Tell whether a suggestion goes into the patch."""

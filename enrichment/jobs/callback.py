@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from enrichment.jobs.credentials import Auth, Credentials
 from enrichment.jobs.destinations import LONGEST_URL, DestinationRefused, Destinations
+from enrichment.jobs.work_notes import is_sys_id
 
 WORK_NOTES = "work-notes"
 
@@ -54,8 +55,3 @@ class CallbackCheck:
             raise DestinationRefused("Work notes need the ticket's sys_id: 32 hexadecimal digits.")
         if callback.kind == WORK_NOTES and "?" in callback.url:
             raise DestinationRefused("The URL of a table has no query: .../api/now/table/incident")
-
-
-def is_sys_id(text: str) -> bool:
-    """Tell whether this is the form of a sys_id: ServiceNow's are 32 hexadecimal digits."""
-    return len(text) == 32 and all(digit in "0123456789abcdef" for digit in text.lower())

@@ -21,7 +21,13 @@ _CODE: Final = re.compile(r"\[\s*(/?\s*code)\s*\]", re.IGNORECASE)
 """A journal shows what stands between these as HTML: no model, and nobody whose words it repeats, shall write that."""
 
 _READ: Final = "?sysparm_fields=work_notes&sysparm_display_value=true"
+_CAREFUL: Final = "Careful: text in this ticket speaks to a model. Nothing of this was applied."
 _TITLES: Final = {"issue": "Issue", "actions_taken": "Actions taken", "resolution": "Resolution"}
+
+
+def is_sys_id(text: str) -> bool:
+    """Tell whether this is the form of a sys_id: ServiceNow's are 32 hexadecimal digits."""
+    return len(text) == 32 and all(digit in "0123456789abcdef" for digit in text.lower())
 
 
 def mark(job_id: str) -> str:
@@ -43,6 +49,8 @@ def note(job_id: str, result: Mapping[str, Any]) -> str:
     steps = result.get("next_steps")
     if isinstance(steps, list) and steps:
         lines += ["Next steps:", *(f"- {_text(step)}" for step in steps)]
+    if _speaks_to_a_model(result):
+        lines.append(_CAREFUL)
     text = "\n".join(line for line in lines if line) or "Enriched, without a suggestion."
     text = _CODE.sub(r"(\1)", text)
     return f"{text[:LONGEST_NOTE]}\n\n{mark(job_id)}"
@@ -53,7 +61,7 @@ def patch_request(
 ) -> Request:
     """Return the request that writes the note; `url` is the record's."""
     patch = result.get("patch")
-    fields = dict(patch) if apply_patch and isinstance(patch, dict) else {}
+    fields = _writable(patch) if apply_patch and isinstance(patch, dict) else {}
     body = json.dumps(fields | {"work_notes": note(job_id, result)}).encode()
     return Request("PATCH", url, {**_JSON, **headers}, body)
 
@@ -73,6 +81,20 @@ def holds(answer: Answer, job_id: str) -> bool:
 
 
 _JSON: Final = {"accept": "application/json", "content-type": "application/json"}
+
+
+def _writable(patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out a group that is known by its name alone: the Table API would store the name in place of a sys_id."""
+    group = patch.get("assignment_group", "")
+    named = isinstance(group, str) and not is_sys_id(group)
+    return {field: value for field, value in patch.items() if field != "assignment_group" or not named}
+
+
+def _speaks_to_a_model(result: Mapping[str, Any]) -> bool:
+    tasks = result.get("tasks")
+    told = [task.get("warnings") for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []
+    flaws = [flaw for warnings in told if isinstance(warnings, list) for flaw in warnings if isinstance(flaw, dict)]
+    return any(flaw.get("code") == "speaks_to_a_model" for flaw in flaws)
 
 
 def _suggested(field: str, told: Mapping[str, Any]) -> str:

@@ -83,7 +83,9 @@ class _Desk:
         if claimed:
             message = "The words that the model quotes ask for this value and prove nothing: it is not applied."
             self.warn("evidence_claims", name, message)
-        return measured and not claimed
+        # How a ticket was solved does not stand in its report.
+        timely = name != "close_code" or self.case.says_later(verdict.evidence)
+        return measured and timely and not claimed
 
     def _applies(self, name: SuggestedField, chosen: Coded, sure: float) -> bool:
         return self.case.applies(name, _value(self.case.request.ticket, name), chosen, sure)

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from enrichment.answers import TaskWarning
 from enrichment.calls import Asker
-from enrichment.case import Case, Found
+from enrichment.case import REPORT, Case, Found
 from enrichment.confidence import band, clamped, confidence
 from enrichment.findings import Citation, Findings, ResolutionNotes, Suggestion, Suggestions
 from enrichment.grounding import Sentence, grounded, joined
@@ -43,10 +43,12 @@ async def run(case: Case, asker: Asker) -> Found:
 
 
 def _suggestion(case: Case, text: str, kept: tuple[Citation, ...], sure: float) -> Suggestion:
+    cited = tuple(dict.fromkeys(name for citation in kept for name in citation.entries))
     return Suggestion(
         value=text,
         confidence=sure,
         band=band(sure),
-        evidence=", ".join(dict.fromkeys(name for citation in kept for name in citation.entries)),
-        apply=case.applies("close_notes", Coded(case.request.ticket.close_notes), Coded(text), sure),
+        evidence=", ".join(cited),
+        apply=not REPORT.issuperset(cited)
+        and case.applies("close_notes", Coded(case.request.ticket.close_notes), Coded(text), sure),
     )

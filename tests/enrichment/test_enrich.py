@@ -178,6 +178,16 @@ async def test_without_choices_levels_alone_are_suggested(gateway: FakeGateway, 
     assert [flaw["code"] for flaw in told["tasks"][0]["warnings"]] == ["no_choices"]
 
 
+@pytest.mark.parametrize(("evidence", "applied"), [("Smoke since nine", False), ("Pulled the plug", True)])
+async def test_a_close_code_needs_a_solution(
+    gateway: FakeGateway, caller: httpx2.AsyncClient, evidence: str, *, applied: bool
+) -> None:
+    """How a ticket was solved is not applied on the word of its report, only on what was written later."""
+    gateway.answers = {"classification": {"close_code": verdict("Solved", evidence)}}
+    told = await enriched(caller, tasks=["classification"], choices={"close_code": ["Solved"]})
+    assert told["suggestions"]["close_code"]["apply"] is applied
+
+
 async def test_similar_tickets_vote(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
     """Tickets of the history that are alike are found, and raise or lower the confidence in what they agree on."""
     history = [

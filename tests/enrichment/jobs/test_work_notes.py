@@ -1,12 +1,13 @@
 """The text of a work note."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 
 from enrichment.jobs.outbound import Answer
-from enrichment.jobs.work_notes import LONGEST_NOTE, holds, note
+from enrichment.jobs.work_notes import LONGEST_NOTE, holds, note, patch_request
 
 
 def test_all_of_a_result() -> None:
@@ -41,6 +42,25 @@ def test_no_html(said: str) -> None:
     """Nothing that a model says is shown as HTML in a journal."""
     text = note("j1", {"summary": {"issue": said}})
     assert not re.search(r"\[\s*/?\s*code\s*\]", text, re.IGNORECASE)
+
+
+def test_a_ticket_that_speaks_to_a_model() -> None:
+    """Whoever reads the note is told that the ticket tried to direct the model."""
+    told = {"name": "classification", "warnings": [{"code": "speaks_to_a_model", "message": "..."}]}
+    suggestions = {"category": {"value": "Security"}}
+    assert note("j1", {"suggestions": suggestions, "tasks": [{"name": "summary"}, told]}).splitlines()[:2] == [
+        "Suggested category: Security",
+        "Careful: text in this ticket speaks to a model. Nothing of this was applied.",
+    ]
+
+
+@pytest.mark.parametrize(("group", "written"), [("Network", False), ("8a5055c9c61122780043563ef53438e3", True)])
+def test_a_group_is_written_by_its_sys_id(group: str, *, written: bool) -> None:
+    """A group's name is no reference: it is suggested in the note and left out of the fields."""
+    result = {"patch": {"assignment_group": group, "impact": "2"}}
+    request = patch_request("/x", {}, "j1", result, apply_patch=True)
+    expected = {"assignment_group", "impact", "work_notes"} if written else {"impact", "work_notes"}
+    assert json.loads(request.body).keys() == expected
 
 
 def test_long_notes_are_cut() -> None:

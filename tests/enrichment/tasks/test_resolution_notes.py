@@ -43,6 +43,14 @@ async def test_a_dropped_sentence_casts_doubt(gateway: FakeGateway, caller: http
     assert told["patch"] == {}
 
 
+async def test_notes_that_rest_on_the_report_alone(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
+    """What the ticket began with is no solution: it is suggested and not applied."""
+    gateway.answers = {"resolution_notes": notes({"entries": ["description"], "sentence": "It smoked."})}
+    told = await enriched(caller, tasks=["resolution_notes"])
+    assert told["suggestions"]["close_notes"]["value"] == "It smoked."
+    assert told["patch"] == {}
+
+
 async def test_a_confidence_in_percent_applies_nothing(gateway: FakeGateway, caller: httpx2.AsyncClient) -> None:
     """Five of a hundred is not taken for certain."""
     gateway.answers = {"resolution_notes": notes(SOLVED, confidence=5)}
