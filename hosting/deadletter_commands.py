@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hosting.deadletters_api import DeadLettersApi
-from hosting.shell import LOCAL, AsJson, Url, connected, print_json, tell
+from hosting.shell import LOCAL, AsJson, Url, connected, print_json, print_table, tell
 from hosting.tollgate_api import ApiError
 
 HELP = """Look at usage events that cannot be billed, and put them back once they or the collector have been mended."""
@@ -52,7 +52,7 @@ def list_dead_letters(
     if as_json:
         print_json(found[:limit])
         return
-    Console().print(_table(found[:limit]))
+    print_table(_table(found[:limit]))
     if len(found) > limit:
         Console(stderr=True).print(f"There are more: --after {found[limit - 1]['id']}", markup=False)
 
@@ -71,7 +71,7 @@ def show(
     elif body:
         sys.stdout.buffer.write(_bytes(shown))
     else:
-        Console().print(_fields(shown["dead_letter"]))
+        print_table(_fields(shown["dead_letter"]))
         Console().print(Text(_printable(_bytes(shown))), soft_wrap=True)
 
 
@@ -135,13 +135,12 @@ def _printable(body: bytes) -> str:
 
 def _table(letters: list[dict[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("id", no_wrap=True, overflow="fold")
-    for heading in ("taken by the hub", "partition", "number", "bytes", "requeued", "reason"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("id", "taken by the hub"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("reason", overflow="fold")
     for each in letters:
-        numbers = (each["partition"], str(each["sequence_number"]), str(each["size"]))
-        cells = (each["id"], each["enqueued_at"], *numbers, _times(each), each["reason"])
-        table.add_row(*(Text(cell) for cell in cells))
+        taken = each["enqueued_at"][: len("2026-11-20T09:30")].replace("T", " ")
+        table.add_row(each["id"], taken, Text(f"{_times(each)}{each['reason']}"))
     return table
 
 
@@ -155,7 +154,7 @@ def _fields(letter: Mapping[str, Any]) -> Table:
 
 def _times(letter: Mapping[str, Any]) -> str:
     count = len(letter["requeues"])
-    return "" if not count else "once" if count == 1 else f"{count} times"
+    return "" if not count else "requeued once: " if count == 1 else f"requeued {count} times: "
 
 
 def _history(letter: Mapping[str, Any]) -> str:

@@ -10,10 +10,15 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
 
 from hosting.tollgate_api import TIMEOUT_SECONDS, ApiError, TollgateApi
 
 LOCAL: Final = "http://127.0.0.1:7071"
+
+_WIDEST: Final = 2000
+"""Characters of a table's line."""
 
 _AN: Final = {"operator": "an operator", "subscription": "a subscription"}
 
@@ -38,6 +43,16 @@ def connected(url: str, timeout: float = TIMEOUT_SECONDS, *, holder: str = "oper
 def tell(error: str) -> None:
     """Write what went wrong to stderr."""
     Console(stderr=True).print(f"[red]Error:[/red] {escape(error)}", soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """Print a table; into a pipe or a file as wide as it is, so that no line of it is folded."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(
+            console.width, Measurement.get(console, console.options.update(width=_WIDEST), table).maximum
+        )
+    console.print(table)
 
 
 def print_json(content: object) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from hosting.management_api import ManagementApi
-from hosting.shell import LOCAL, AsJson, Url, connected, print_json
+from hosting.shell import LOCAL, AsJson, Url, connected, print_json, print_table
 from hosting.subscription_fields import given, with_fields
 from hosting.subscription_tables import keys_text, subscription_table, subscriptions_table
 
@@ -55,7 +55,7 @@ def list_subscriptions(
     if as_json:
         print_json(found[:limit])
         return
-    Console().print(subscriptions_table(found[:limit]))
+    print_table(subscriptions_table(found[:limit]))
     if len(found) > limit:
         Console(stderr=True).print(f"There are more: --after {found[limit - 1]['name']}", markup=False)
 
@@ -75,7 +75,7 @@ def create(name: Name, *, url: Url = LOCAL, as_json: AsJson = False, **fields: A
     if as_json:
         print_json(created)
         return
-    Console().print(subscription_table(created))
+    print_table(subscription_table(created))
     print(keys_text(created["keys"]))  # noqa: T201 - a key is neither wrapped nor coloured
 
 
@@ -143,4 +143,4 @@ def _show(subscription: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(subscription)
     else:
-        Console().print(subscription_table(subscription))
+        print_table(subscription_table(subscription))

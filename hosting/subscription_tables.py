@@ -30,6 +30,7 @@ def subscription_table(subscription: Json) -> Table:
         "quota": _quota(subscription),
         "budget": _budget(subscription),
         "deployments": _deployments(subscription),
+        "deployment_limits": _deployment_limits(subscription),
         "keys_made_at": _pairs(subscription.get("keys_made_at")),
     }
     for name in sorted(subscription.keys() - {"keys", "name"}):
@@ -49,9 +50,21 @@ def _deployments(subscription: Json) -> str:
 
 
 def _limits(subscription: Json) -> str:
+    return _rates(subscription["limits"])
+
+
+def _rates(limits: Json) -> str:
     words = {"requests_per_minute": "requests/min", "tokens_per_minute": "tokens/min", "concurrent": "at once"}
-    limits = {words.get(name, name): count for name, count in subscription["limits"].items() if count is not None}
-    return ", ".join(f"{count} {word}" for word, count in limits.items())
+    return ", ".join(f"{limits[name]} {word}" for name, word in words.items() if limits.get(name) is not None)
+
+
+def _deployment_limits(subscription: Json) -> str:
+    """Return a line for each deployment that has limits of its own."""
+    lines = []
+    for deployment, limits in subscription["deployment_limits"].items():
+        written = (_rates(limits), _quota(limits), _budget(limits))
+        lines.append(f"{deployment}: {', '.join(filter(None, written)) or '-'}")
+    return "\n".join(lines)
 
 
 def _quota(subscription: Json) -> str:
@@ -72,10 +85,13 @@ def _pairs(values: Json | None) -> str:
 
 def _text(value: object) -> str:
     match value:
-        case None | [] | {}:
+        case None | []:
             return "-"
         case list():
             return ", ".join(map(str, value))
+        case dict():
+            given = {name: each for name, each in value.items() if each not in (None, [], "")}
+            return ", ".join(f"{name.replace('_', ' ')} {_text(each)}" for name, each in given.items()) or "-"
         case bool():
             return "yes" if value else "no"
         case _:

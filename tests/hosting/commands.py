@@ -24,8 +24,13 @@ class Ran:
         return json.loads(self.out)
 
 
-async def tollgate(url: str, *arguments: str, key: str = OPERATOR_KEY, stdin: str = "") -> Ran:
-    environment = {**os.environ, "TOLLGATE_URL": url, "TOLLGATE_KEY": key, "COLUMNS": "200"}
+async def tollgate(
+    url: str, *arguments: str, key: str = OPERATOR_KEY, stdin: str = "", terminal: int | None = None
+) -> Ran:
+    """Run a command to its end; `terminal` is the width of one that it takes its output for, without colours."""
+    environment = {**os.environ, "TOLLGATE_URL": url, "TOLLGATE_KEY": key}
+    if terminal is not None:
+        environment |= {"TTY_COMPATIBLE": "1", "TERM": "dumb", "COLUMNS": str(terminal)}
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *arguments,

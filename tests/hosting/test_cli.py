@@ -89,8 +89,19 @@ async def test_cache_and_safety_by_options(app: Instance) -> None:
     assert created.json["safety"] == {"prompt_shield": True, "fail": "open"}
     assert created.json["log_prompts"] is True
     assert created.json["hide_personal_data"] is False
+    shown = (await subscriptions(app, "show", "crm")).out
+    assert re.search(r"cache +kind exact, ttl seconds 60, deployments gpt-4o, any temperature no", shown)
+    assert re.search(r"safety +prompt shield yes, fail open", shown)
     changed = await subscriptions(app, "change", "crm", "--no-prompt-shield", "--clear", "cache", "--json")
     assert (changed.json["cache"], changed.json["safety"]) == (None, {"prompt_shield": False, "fail": "open"})
+
+
+async def test_limits_by_deployment_are_shown(app: Instance) -> None:
+    """A person sees what a file gave a deployment of its own."""
+    fields = {"deployment_limits": {"gpt-4o": {"requests_per_minute": 6, "budget": {"amount": "9", "per": "day"}}}}
+    assert (await subscriptions(app, "create", "crm", "--file", "-", stdin=json.dumps(fields))).code == 0
+    shown = (await subscriptions(app, "show", "crm")).out
+    assert re.search(r"deployment limits +gpt-4o: 6 requests/min, 9 USD a day", shown)
 
 
 async def test_json_is_for_programs(app: Instance) -> None:

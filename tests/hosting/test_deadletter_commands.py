@@ -93,9 +93,20 @@ async def test_looked_at_and_mended(app: Instance, tmp_path: Path) -> None:
     requeued = await deadletters(app, "requeue", first, "--body-file", str(mended))
     assert (requeued.code, requeued.out) == (0, f"Requeued {first}.\n")
     assert [decode_event(body).id for body in await published(tmp_path)] == ["mended"]
-    assert "once" in (await deadletters(app, "list")).out
+    assert "requeued once: ValidationError" in (await deadletters(app, "list")).out
     assert ", mended" in (await deadletters(app, "show", first)).out
     assert [one["id"] for one in (await deadletters(app, "list", "--waiting", "--json")).json] == [third, second]
+
+
+async def test_a_narrow_terminal(app: Instance) -> None:
+    """In 80 columns an id stays whole, to be copied, and reasons keep their words; into a pipe a letter is one line."""
+    found = (await deadletters(app, "list", "--json")).json
+    narrow = (await tollgate(app.url, "deadletters", "list", terminal=80)).out
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert all(one["id"] in narrow for one in found)
+    assert "ValidationError:" in narrow
+    piped = (await deadletters(app, "list")).out.splitlines()
+    assert all(any(one["id"] in line and one["reason"] in line for line in piped) for one in found)
 
 
 async def test_json_is_for_programs(app: Instance) -> None:

@@ -1,6 +1,7 @@
 """`tollgate proofs` as a process of its own, against the running app over a hub and tables that were used."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,6 +86,19 @@ async def test_from_open_to_proved(app: Instance, clock: ShiftedClock) -> None:
     ]
     assert TODAY in (await proofs(app, "list", TODAY[:7])).out
     assert (await proofs(app, "list", "2020-01")).code == 0
+
+
+async def test_a_narrow_terminal(app: Instance, clock: ShiftedClock) -> None:
+    """In 80 columns every count of a day and of its lanes stays whole."""
+    clock.shift = timedelta(days=1).total_seconds()
+    await proofs(app, "prove", TODAY)
+    listed, shown = [
+        (await tollgate(app.url, "proofs", *arguments, terminal=80)).out
+        for arguments in (["list", TODAY[:7]], ["show", TODAY])
+    ]
+    assert max(len(line) for text in (listed, shown) for line in text.splitlines()) <= 80
+    assert re.search(rf"{TODAY} +proved +1 +3 +0 +0 +3 +3", listed)
+    assert re.search(r"all +3 +0 +0 +3 +0 +3 +3", shown)
 
 
 async def test_broken_is_an_exit_code(app: Instance, clock: ShiftedClock, tmp_path: Path) -> None:
