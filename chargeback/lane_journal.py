@@ -17,7 +17,7 @@ from typing import Final
 from chargeback import intents, lanes
 from chargeback.concurrency import MAX_TRIES, all_of, give_way
 from chargeback.intents import OPEN
-from chargeback.lanes import BEGINNING, HEAD, INDEX, LANES, Head, Lane, LaneDay
+from chargeback.lanes import BEGINNING, HEAD, INDEX, LANES, Head, Lane
 from chargeback.orphans import Orphans
 from chargeback.progress import CLOCKS_DIFFER, Arrival, LaneState, Step, advance
 from seams.clock import Clock
@@ -112,12 +112,6 @@ async def read_head(tables: Tables, lane: Lane) -> Head | None:
     """Return how far a lane has been taken; None where nothing was. Raises TableUnavailable."""
     entity = await (await tables.table(LANES)).get(lane.key(), HEAD)
     return None if entity is None else lanes.head_of(entity)
-
-
-async def read_day(tables: Tables, lane: Lane, day: date) -> LaneDay | None:
-    """Return what came in a lane on an enqueue day; None where nothing did. Raises TableUnavailable."""
-    entity = await (await tables.table(LANES)).get(lane.key(), lanes.day_row(day))
-    return None if entity is None else lanes.day_of_entity(entity)
 
 
 async def _read(table: Table, lane: Lane, day: date) -> tuple[LaneState, ETags]:

@@ -12,8 +12,6 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-SCHEMA_VERSION: Final = 1
-
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 """A count that no single request can honestly exceed is a fault, not a bill."""
 

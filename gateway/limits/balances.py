@@ -67,10 +67,6 @@ class Balance:
         start = self.start(moment)
         return self._settled.get(start, 0) + self._others.get(start, 0)
 
-    def settled_here(self, moment: Moment) -> int:
-        """Return what this instance settled in the current period."""
-        return self._settled.get(self.start(moment), 0)
-
     def total(self, moment: Moment) -> int:
         """Return what is settled and held, as far as this instance knows."""
         others = self._others_held if moment.wall < self._others_until else 0

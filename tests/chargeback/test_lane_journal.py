@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chargeback import lane_journal
-from chargeback.lane_journal import LaneJournal, known_lanes, read_day, read_head
-from chargeback.lanes import LANES, Lane
+from chargeback import lane_journal, lanes
+from chargeback.lane_journal import LaneJournal, known_lanes, read_head
+from chargeback.lanes import LANES, Lane, LaneDay
 from chargeback.orphans import Orphans
 from chargeback.progress import Arrival
 from gateway.usage import Intent, Record, UsageEvent
@@ -21,6 +21,11 @@ from tests.gateway.memory_tables import MemoryTables
 LANE = Lane("hub", "0")
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
+
+
+async def read_day(tables: Tables, lane: Lane, day: date) -> LaneDay | None:
+    entity = await (await tables.table(LANES)).get(lane.key(), lanes.day_row(day))
+    return None if entity is None else lanes.day_of_entity(entity)
 
 
 def journal(tables: Tables) -> LaneJournal:
