@@ -77,6 +77,7 @@ class TaskWarning(Answer):
         "sentence_not_grounded",
         "unknown_entry",
         "internal_note_quoted",
+        "personal_data",
         "not_in_ticket",
         "no_history",
         "no_choices",

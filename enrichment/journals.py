@@ -21,7 +21,7 @@ from enrichment.markup import plain
 
 _HEADER: Final = re.compile(
     r"(?P<time>\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\.?,?[ T]\s?[^\d()\n]{0,12}\d{1,2}[:.h]\d{2}(?:[:.]\d{2})?[^()\n]{0,14}?)"
-    r" - (?P<author>[^\n]{1,120}?)\s?[(\uff08](?P<label>[^()\uff08\uff09\n]{1,60})[)\uff09]\s*"
+    r" - (?P<author>[^\n]{0,120}?)\s?[(\uff08](?P<label>[^()\uff08\uff09\n]{1,60})[)\uff09]\s*"
 )
 _LONGEST_HEADER: Final = 250
 COMBINED: Final = "comments_and_work_notes"

@@ -5,7 +5,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from enrichment.answers import TaskWarning
-from enrichment.calls import Asker
+from enrichment.calls import Asker, Hiding
 from enrichment.case import Case, Found
 from enrichment.findings import Findings, KnowledgeArticle
 from enrichment.grounding import Sentence, grounded, joined
@@ -42,4 +42,15 @@ async def run(case: Case, asker: Asker) -> Found:
     warnings = dict.fromkeys((*flaws, *more, *most))
     if not resolution:
         warnings[TaskWarning(code="nothing_said", message="The ticket does not say how it was solved.")] = None
+    if _tells_of_people(article, asker.way.hiding):
+        message = (
+            "The article has names, addresses, numbers or hosts of this ticket: take them out before others read it."
+        )
+        warnings[TaskWarning(code="personal_data", message=message)] = None
     return Found(Findings(knowledge_article=article), tuple(warnings))
+
+
+def _tells_of_people(article: KnowledgeArticle, hiding: Hiding) -> bool:
+    """Tell whether an article holds what is hidden from models where the subscription has that hidden."""
+    texts = (article.title, article.symptoms, article.cause, article.resolution, *article.keywords)
+    return any(hiding.hide(text) != text for text in texts)
