@@ -1,9 +1,6 @@
 """A day's books agree, or the proof says what does not, where, and by how much."""
 
-import asyncio
-import os
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
@@ -13,11 +10,11 @@ from chargeback.details import USAGE
 from chargeback.errors import DayInvalid
 from chargeback.lanes import LANES, day_row
 from chargeback.prices import Prices
-from chargeback.proofs import PROOFS, LaneProof, Proof, ProofTotals, from_entity, to_entity
+from chargeback.proofs import PROOFS, Proof, from_entity
 from chargeback.rollups import ROLLUPS
-from seams.tables import Delete, Entity, Operation, Table, Tables, TableUnavailable, Upsert
+from seams.tables import Delete, Entity, Table, Tables, TableUnavailable, Upsert
 from tests.chargeback.hub_world import DAY, NEXT_NIGHT, NOON, World, event, intent, withdrawal
-from tests.chargeback.staging import FailingAt, FaultyTables, Renamed, rows
+from tests.chargeback.staging import FailingAt, rows
 
 HOUR = timedelta(hours=1)
 
@@ -355,69 +352,3 @@ async def test_nothing_yet(world: World) -> None:
     """Before the first event there is nothing to close."""
     assert await world.closing().run() == []
     assert (await world.closing().proof(DAY)).lanes == []
-
-
-async def test_rivals_and_kills(rival_tables: Callable[[], Tables], prices: Prices) -> None:
-    """Runs at once, which fail and die at random, close each day exactly once."""
-    prefix = f"x{os.urandom(4).hex()}"
-    world = World(Renamed(rival_tables(), prefix), prices)
-    for days in range(5):
-        at = NOON + timedelta(days=days)
-        for n in range(10):
-            world.append(event(f"s{n % 3}", at=at), str(n % 2), at)
-    world.time = NOON + timedelta(days=5)
-    await world.collect()
-
-    async def until_done(seed: int) -> None:
-        faulty = FaultyTables(world.tables, random.Random(seed), "")
-        for _ in range(300):
-            try:
-                await world.closing(faulty).run()
-            except TableUnavailable:
-                continue
-            return
-        pytest.fail("it never ended")
-
-    await asyncio.gather(*(until_done(seed) for seed in range(3)))
-
-    assert [(proof.day.day, proof.revision, proof.status) for proof in await revisions(world.tables)] == [
-        (20 + days, 1, "proved") for days in range(5)
-    ]
-
-
-async def test_an_inserted_proof_whose_answer_was_lost(world: World) -> None:
-    """A close that does not know whether it was kept finds it kept."""
-    world.append(event())
-    await world.collect()
-
-    class LosesAnswers:
-        async def table(self, name: str) -> Table:
-            table = await world.tables.table(name)
-            return Losing(table) if name == PROOFS else table
-
-        async def close(self) -> None: ...
-
-    class Losing:
-        def __init__(self, table: Table) -> None:
-            self.get = table.get
-            self.query = table.query
-            self._transact = table.transact
-
-        async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
-            await self._transact(operations)
-            raise TableUnavailable("lost")
-
-    with pytest.raises(TableUnavailable):
-        await world.closing(LosesAnswers()).run()
-    assert await world.closing().run() == []
-    assert [proof.revision for proof in await revisions(world.tables)] == [1]
-
-
-def test_a_large_proof_is_kept_whole() -> None:
-    """A proof of many lanes and gaps comes back from its row as it was."""
-    lanes = [
-        LaneProof(lane=f"hub.{n}", incarnation="hub", partition=str(n), gaps=[[m * 2, m * 2] for m in range(200)])
-        for n in range(100)
-    ]
-    proof = Proof(day=DAY, status="broken", revision=3, totals=ProofTotals(), lanes=lanes)
-    assert from_entity(to_entity(proof)) == proof

@@ -2,96 +2,23 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
 from chargeback.lanes import LANES
-from chargeback.ledger import Ledger
-from chargeback.models import Statement
 from chargeback.orphans import ORPHANS
 from chargeback.prices import Prices
 from chargeback.statements import Statements
-from chargeback.sweep import OrphanSweep
-from gateway.usage import Intent, Meters, Record, UsageEvent, Withdrawal, encode
+from gateway.usage import Meters, Withdrawal, encode
 from hosting.charges import RollupCharges
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Tables, TableUnavailable
-from tests.chargeback.staging import Contended, FailingAt, Renamed, everybody, rows
+from tests.chargeback.orphan_desk import AFTER, NOON, Desk, event, intent
+from tests.chargeback.staging import Contended, FailingAt, Renamed, rows
 from tests.gateway.memory_tables import MemoryTables
-
-NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-AFTER = timedelta(hours=1)
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.time = NOON
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        raise NotImplementedError
-
-
-class Desk:
-    """A hub of one partition, a collector and a sweep over the same tables, and a clock set by hand."""
-
-    def __init__(self, tables: Tables, prices: Prices, *, detail_rows: bool = True) -> None:
-        self.tables = tables
-        self.prices = prices
-        self.clock = HandClock()
-        self.detail_rows = detail_rows
-        self.hub = "hub"
-        self.log: list[ReceivedEvent] = []
-        self.end: int | None = None
-        self.questions = 0
-
-    async def incarnation(self) -> str:
-        return self.hub
-
-    async def ends(self) -> Mapping[str, int]:
-        self.questions += 1
-        if self.end is None:
-            raise StreamUnavailable("silent")
-        return {"0": self.end}
-
-    async def collect(self, *records: Record) -> None:
-        """Append records to the hub and collect them."""
-        first = len(self.log)
-        self.log += [ReceivedEvent(encode(one), "0", n, self.clock.time) for n, one in enumerate(records, first)]
-        self.end = len(self.log) - 1
-        await self.ledger().collect(self.log[first:])
-
-    def ledger(self, tables: Tables | None = None) -> Ledger:
-        return Ledger(
-            tables or self.tables,
-            self.prices,
-            self.incarnation,
-            detail_rows=self.detail_rows,
-            orphan_after=AFTER,
-            clock=self.clock,
-            uniform=lambda: 0.0,
-        )
-
-    async def sweep(self, tables: Tables | None = None) -> int:
-        sweep = OrphanSweep(tables or self.tables, self.prices, self, self.clock, after=AFTER, uniform=lambda: 0.0)
-        return await sweep.sweep()
-
-    async def statement(self, period: str = "2026-11") -> Statement:
-        return await Statements(self.tables, self.prices, everybody).month("s", period)
-
-    async def requests(self) -> tuple[int, int]:
-        """Return the month's requests, and how many of them are orphans."""
-        statement = await self.statement()
-        return statement.requests, sum(line.orphaned_requests for line in statement.lines)
-
-    def later(self, time: timedelta) -> None:
-        self.clock.time += time
 
 
 @pytest.fixture
@@ -103,36 +30,6 @@ def desk(prices: Prices) -> Desk:
 def bare(prices: Prices) -> Desk:
     """Without detail rows, which would tell of events that came in another way."""
     return Desk(MemoryTables(), prices, detail_rows=False)
-
-
-def intent(identity: str, **changes: Any) -> Intent:
-    names: dict[str, Any] = {
-        "time": NOON,
-        "subscription": "s",
-        "operation": "chat/completions",
-        "deployment": "chat",
-        "model": "gpt-4o",
-        "backend": "b",
-        "deployment_type": "global",
-        "prompt_tokens": 1000,
-    }
-    return Intent(id=identity, **names | changes)
-
-
-def event(identity: str, began: datetime = NOON, ended: datetime = NOON, **changes: Any) -> UsageEvent:
-    names: dict[str, Any] = {
-        "subscription": "s",
-        "operation": "chat/completions",
-        "deployment": "chat",
-        "model": "gpt-4o",
-        "backend": "b",
-        "deployment_type": "global",
-        "status": 200,
-        "outcome": "completed",
-        "meters": Meters(prompt_tokens=900, completion_tokens=10),
-        "latency_ms": int((ended - began).total_seconds() * 1000),
-    }
-    return UsageEvent(id=identity, time=ended, **names | changes)
 
 
 async def test_call_without_an_end_is_an_estimated_line(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
