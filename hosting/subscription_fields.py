@@ -14,7 +14,42 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+Text = str | None
+Texts = list[str] | None
+Flag = bool | None
+
 Count = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
+CostCentre = Annotated[Text, typer.Option(help="Who pays.")]
+Deployments = Annotated[
+    Texts, typer.Option(help="A deployment it may use; may be repeated. None at all: every deployment.")
+]
+Identities = Annotated[
+    Texts, typer.Option(help="Whose access tokens serve as its keys: azp:ID, oid:ID, group:ID, role:NAME; repeatable.")
+]
+Quota = Annotated[Text, typer.Option(metavar="TOKENS/PERIOD", help="Such as 50000000/month.")]
+Budget = Annotated[Text, typer.Option(metavar="AMOUNT/PERIOD", help="In US dollars: 500.00/month.")]
+Hard = Annotated[Flag, typer.Option("--hard/--soft", help="Refuse over the budget, or only warn.")]
+MayChoose = Annotated[
+    Flag, typer.Option("--may-choose-backend/--may-not-choose-backend", help="Callers may name a backend in a header.")
+]
+CacheKind = Annotated[Literal["exact", "semantic"] | None, typer.Option(help="Answer again what was answered before.")]
+CacheSeconds = Annotated[int | None, typer.Option(min=1, metavar="SECONDS", help="How long answers are kept.")]
+CacheDeployments = Annotated[
+    Texts, typer.Option(help="A deployment whose answers are cached; may be repeated. None at all: all.")
+]
+Shield = Annotated[Flag, typer.Option("--prompt-shield/--no-prompt-shield", help="Check prompts by Content Safety.")]
+Fail = Annotated[
+    Literal["open", "closed"] | None, typer.Option(help="What a prompt without a verdict does: go on, or not.")
+]
+LogPrompts = Annotated[
+    Flag, typer.Option("--log-prompts/--no-log-prompts", help="Keep prompts and completions, redacted.")
+]
+HidePersonalData = Annotated[
+    Flag, typer.Option("--hide-personal-data/--show-personal-data", help="Whether models see it in tickets.")
+]
+File = Annotated[
+    Path | None, typer.Option(help="JSON with any of the catalog's fields, - for standard input; options win over it.")
+]
 
 _QUOTA = re.compile(r"(?P<tokens>[0-9]{1,18})/(?P<per>[a-z]+)")
 _BUDGET = re.compile(r"(?P<amount>[0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?P<currency>[A-Z]{3})?/(?P<per>[a-z]+)")
@@ -22,48 +57,24 @@ _BUDGET = re.compile(r"(?P<amount>[0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?P<currency>[
 
 def given(
     *,
-    cost_centre: Annotated[str | None, typer.Option(help="Who pays.")] = None,
-    deployment: Annotated[
-        list[str] | None, typer.Option(help="A deployment it may use; may be repeated. None at all: every deployment.")
-    ] = None,
-    identity: Annotated[
-        list[str] | None,
-        typer.Option(help="Whose access tokens serve as its keys: azp:ID, oid:ID, group:ID, role:NAME; repeatable."),
-    ] = None,
+    cost_centre: CostCentre = None,
+    deployment: Deployments = None,
+    identity: Identities = None,
     requests_per_minute: Count = None,
     tokens_per_minute: Count = None,
     concurrent: Count = None,
-    quota: Annotated[str | None, typer.Option(metavar="TOKENS/PERIOD", help="Such as 50000000/month.")] = None,
-    budget: Annotated[str | None, typer.Option(metavar="AMOUNT/PERIOD", help="In US dollars: 500.00/month.")] = None,
-    hard: Annotated[bool | None, typer.Option("--hard/--soft", help="Refuse over the budget, or only warn.")] = None,
-    may_choose_backend: Annotated[
-        bool | None,
-        typer.Option("--may-choose-backend/--may-not-choose-backend", help="Callers may name a backend in a header."),
-    ] = None,
-    cache: Annotated[
-        Literal["exact", "semantic"] | None, typer.Option(help="Answer again what was answered before.")
-    ] = None,
-    cache_ttl: Annotated[int | None, typer.Option(min=1, metavar="SECONDS", help="How long answers are kept.")] = None,
-    cache_deployment: Annotated[
-        list[str] | None, typer.Option(help="A deployment whose answers are cached; may be repeated. None at all: all.")
-    ] = None,
-    prompt_shield: Annotated[
-        bool | None, typer.Option("--prompt-shield/--no-prompt-shield", help="Check prompts by Content Safety.")
-    ] = None,
-    fail: Annotated[
-        Literal["open", "closed"] | None, typer.Option(help="What a prompt without a verdict does: go on, or not.")
-    ] = None,
-    log_prompts: Annotated[
-        bool | None, typer.Option("--log-prompts/--no-log-prompts", help="Keep prompts and completions, redacted.")
-    ] = None,
-    hide_personal_data: Annotated[
-        bool | None,
-        typer.Option("--hide-personal-data/--show-personal-data", help="Whether models see it in tickets."),
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(help="JSON with any of the catalog's fields, - for standard input; options win over it."),
-    ] = None,
+    quota: Quota = None,
+    budget: Budget = None,
+    hard: Hard = None,
+    may_choose_backend: MayChoose = None,
+    cache: CacheKind = None,
+    cache_ttl: CacheSeconds = None,
+    cache_deployment: CacheDeployments = None,
+    prompt_shield: Shield = None,
+    fail: Fail = None,
+    log_prompts: LogPrompts = None,
+    hide_personal_data: HidePersonalData = None,
+    file: File = None,
 ) -> dict[str, Any]:
     """Return the fields that were named. Raises typer.BadParameter."""
     plain = {
