@@ -13,6 +13,7 @@ MAX_SENTENCES: Final = 20
 _NAME: Final = re.compile(r"[a-z_]+(?:-\d+)?")
 _IDEOGRAPHS: Final = "\u2e80"
 """From here on scripts end sentences in their own ways."""
+_CLOSING: Final = "\"')]}\u00bb\u2019\u201d"
 _SPACE: Final = re.compile(r"[\W_]+")
 
 
@@ -58,7 +59,7 @@ def joined(citations: Iterable[Citation]) -> str:
 
 
 def _ended(sentence: str) -> str:
-    last = sentence[-1:]
+    last = sentence.rstrip(_CLOSING)[-1:]
     return f"{sentence}." if last.isalnum() and last < _IDEOGRAPHS else sentence
 
 

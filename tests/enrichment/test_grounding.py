@@ -55,7 +55,7 @@ def test_quotations_are_found_by_their_words(quote: str, found: bool) -> None:
 
 
 def test_sentences_are_joined_with_their_ends() -> None:
-    """A sentence without a full stop gets one, but not in scripts that write another."""
-    sentences = ["It burns", "Since when?", "\u71c3\u3048\u3066\u3044\u307e\u3059", "Out."]
+    """A sentence without a full stop gets one, after quotation marks as well, but not in scripts that write another."""
+    sentences = ["It 'burns'", "Since when?", "\u71c3\u3048\u3066\u3044\u307e\u3059", '"Out."']
     citations = [Citation(sentence=sentence, entries=("description",)) for sentence in sentences]
-    assert joined(citations) == "It burns. Since when? \u71c3\u3048\u3066\u3044\u307e\u3059 Out."
+    assert joined(citations) == "It 'burns'. Since when? \u71c3\u3048\u3066\u3044\u307e\u3059 \"Out.\""

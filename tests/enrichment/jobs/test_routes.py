@@ -102,6 +102,12 @@ async def test_the_same_order(client: httpx2.AsyncClient, parts: Parts) -> None:
     assert len({(each["subscription"], each["job"]) for each in map(json.loads, parts.hub.bodies)}) == 5
 
 
+async def test_a_place_is_named_as_in_the_body(client: httpx2.AsyncClient) -> None:
+    """The field that is wrong is told by the names that the sender knows, not by those of our types."""
+    answer = await client.post("/jobs", json=BODY | {"callback": CALLBACK | {"auth": {"kind": "magic"}}})
+    assert answer.json()["error"]["param"] == "callback.auth.kind"
+
+
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [
