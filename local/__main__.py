@@ -17,7 +17,9 @@ _ADDRESS: Final = "127.0.0.1"
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT, too: a shell starts what runs in the background with that ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         listener = _listener(os.environ.get("PORT") or "7071")
         if listener is None:

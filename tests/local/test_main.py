@@ -295,6 +295,20 @@ def test_stopped_before_it_is_ready(run: Run, tmp_path: Path, number: signal.Sig
     assert (tollgate.process.returncode, printed, errors) == (0, "", "")
 
 
+def test_started_in_the_background(run: Run, tmp_path: Path) -> None:
+    """A shell starts what runs in the background with SIGINT ignored; the signal ends it all the same."""
+    slow = "import time\nprint('importing', flush=True)\ntime.sleep(0.5)\n" + (STANDIN / "function_app.py").read_text()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with run(broken_app(tmp_path, slow), GATEWAY_CATALOG="x.toml") as tollgate:
+            assert tollgate.process.stdout is not None
+            assert tollgate.process.stdout.readline() == "importing\n"
+            os.kill(tollgate.process.pid, signal.SIGINT)
+            assert tollgate.process.wait(timeout=20) == 0
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def test_app_that_does_not_start(run: Run, tmp_path: Path) -> None:
     """Where the app's start-up fails there is no ready line but the reason, and exit code 1."""
     text = (STANDIN / "function_app.py").read_text()
