@@ -17,9 +17,8 @@ from chargeback.deadletters import UNATTRIBUTED
 from chargeback.models import Avoided, Statement, StatementLine, Tokens, Units, UnpricedUsage
 from chargeback.partitions import PartitionIndex
 from chargeback.prices import CURRENCY, Price, Prices
-from chargeback.rollups import METERS, Names, Rollup
-from chargeback.sums import used
-from gateway.usage import Meters
+from chargeback.rollups import METERS, Rollup
+from chargeback.sums import price_of, used
 from seams.tables import Tables
 
 _PLACES: Final = Decimal("1E-10")
@@ -123,14 +122,14 @@ class Statements:
         unpriced: defaultdict[_UnpricedKey, _Sums] = defaultdict(_Sums)
         for rollup in month:
             names = rollup.names
-            price = self._price(names, rollup.usage())
+            price = price_of(names, rollup.usage(), self._prices)
             if price is None:
                 unpriced[_UnpricedKey(*[getattr(names, name) for name in _UnpricedKey._fields])].add(rollup, None)
             line = lines[_LineKey(names.day, names.deployment, names.model)]
             line.add(rollup, price)
             totals.add(rollup, price)
             if rollup.avoided_requests:
-                saved = self._price(names, rollup.saved())
+                saved = price_of(names, rollup.saved(), self._prices)
                 line.saved.add(rollup, saved)
                 totals.saved.add(rollup, saved)
         shown = [_line(key, sums) for key, sums in sorted(lines.items())]
@@ -146,17 +145,6 @@ class Statements:
             unpriced=[
                 UnpricedUsage.model_validate(key._asdict() | sums.shown()) for key, sums in sorted(unpriced.items())
             ],
-        )
-
-    def _price(self, names: Names, meters: Meters) -> Price | None:
-        return self._prices.price(
-            names.model,
-            names.day,
-            meters,
-            model_version=names.model_version,
-            deployment_type=names.deployment_type,
-            service_tier=names.service_tier,
-            context_tier=names.context_tier,
         )
 
 

@@ -1,11 +1,13 @@
-"""What a subscription used in a month: its rollups, and its orphans as rollups of one estimated request each."""
+"""What a subscription used in a month, and its price: its rollups, and its orphans as rollups of a request each."""
 
 from collections.abc import AsyncIterator
 from datetime import date
 
 from chargeback import rollups
 from chargeback.orphans import Orphans
-from chargeback.rollups import ROLLUPS, Rollup
+from chargeback.prices import Price, Prices
+from chargeback.rollups import ROLLUPS, Names, Rollup
+from gateway.usage import Meters
 from seams.tables import Tables
 
 
@@ -18,3 +20,16 @@ async def used(tables: Tables, subscription: str, period: str, first: date | Non
     async for orphan in Orphans(tables).lines(subscription, period):
         if first is None or orphan.names.day >= first:
             yield orphan
+
+
+def price_of(names: Names, meters: Meters, prices: Prices) -> Price | None:
+    """Return what meters cost that were summed under these names; None where any of it has no known price."""
+    return prices.price(
+        names.model,
+        names.day,
+        meters,
+        model_version=names.model_version,
+        deployment_type=names.deployment_type,
+        service_tier=names.service_tier,
+        context_tier=names.context_tier,
+    )

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from chargeback.periods import next_month
 from chargeback.prices import Prices
-from chargeback.sums import used
+from chargeback.sums import price_of, used
 from gateway.usage import Meters
 from seams.clock import Clock
 from seams.tables import Tables
@@ -52,15 +52,7 @@ class RollupCharges:
                     continue
                 use = rollup.usage()
                 tokens += use.prompt_tokens + use.completion_tokens
-                price = self._prices.price(
-                    names.model,
-                    names.day,
-                    use,
-                    model_version=names.model_version,
-                    deployment_type=names.deployment_type,
-                    service_tier=names.service_tier,
-                    context_tier=names.context_tier,
-                )
+                price = price_of(names, use, self._prices)
                 amount += price.amount if price is not None else 0
         return tokens, amount
 
