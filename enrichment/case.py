@@ -60,8 +60,8 @@ class Case:
 
     @property
     def suspicions(self) -> tuple[TaskWarning, ...]:
-        """Return why nothing is applied, where that is so."""
-        message = "Text in the ticket speaks to a model: nothing that it suggests is applied unseen."
+        """Return why nothing is applied, where that is so: for tasks by whose results people act."""
+        message = "Text in the ticket speaks to a model: read this before you use it; nothing is applied unseen."
         return (TaskWarning(code="speaks_to_a_model", message=message),) if self.suspicious else ()
 
     @property

@@ -45,4 +45,4 @@ async def run(case: Case, asker: Asker) -> Found:
             warnings["sentence_not_grounded"] = TaskWarning(
                 code="sentence_not_grounded", message="Steps that nothing in the ticket calls for were dropped."
             )
-    return Found(Findings(next_steps=tuple(kept[:MAX_STEPS])), tuple(warnings.values()))
+    return Found(Findings(next_steps=tuple(kept[:MAX_STEPS])), (*warnings.values(), *case.suspicions))

@@ -37,7 +37,9 @@ async def run(case: Case, asker: Asker) -> Found:
     if _discloses(answer.text, case):
         message = "The reply has words of an internal note (work_notes): read it before it is sent."
         flaws = (*flaws, TaskWarning(code="internal_note_quoted", message=message))
-    return Found(Findings(reply=Reply(text=answer.text, language=case.writing_tag, entries=known)), flaws)
+    return Found(
+        Findings(reply=Reply(text=answer.text, language=case.writing_tag, entries=known)), (*flaws, *case.suspicions)
+    )
 
 
 def _discloses(text: str, case: Case) -> bool:
