@@ -18,9 +18,9 @@ from evaluation import report
 from evaluation.gateway import NotStarted, gateway
 from evaluation.labelled import FIELDS, Labelled, choices_of, incidents_in
 from evaluation.scores import Outcome, score
-from hosting.enrichment_api import EnrichmentApi
-from hosting.ticket_files import FileUnreadable, Json
-from hosting.tollgate_api import ApiError, Refused, TollgateApi
+from hosting.commands.enrichment_api import EnrichmentApi
+from hosting.commands.ticket_files import FileUnreadable, Json
+from hosting.commands.tollgate_api import ApiError, Refused, TollgateApi
 
 INCIDENTS: Final = Path(__file__).parent / "incidents.json"
 SECONDS: Final = 60.0

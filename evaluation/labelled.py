@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hosting.ticket_files import FileUnreadable, Json, requests_in
+from hosting.commands.ticket_files import FileUnreadable, Json, requests_in
 
 FIELDS: Final = ("category", "subcategory", "assignment_group", "impact", "urgency")
 """What is scored, where it is known. Priority is computed from two of these, and never predicted."""

@@ -6,7 +6,7 @@ back.
 
 import typer
 
-from hosting import deadletter_commands, enrich_command, proof_commands, subscription_commands
+from hosting.commands import deadletters, enrich, proofs, subscriptions
 
 HELP = """Operate a running Tollgate.
 
@@ -25,10 +25,10 @@ def build() -> typer.Typer:
     )
     # With a callback the name of a group is always given, however few groups there are.
     tollgate.callback()(lambda: None)
-    tollgate.add_typer(subscription_commands.build(), name="subscriptions")
-    tollgate.command("enrich", help=enrich_command.HELP, epilog=enrich_command.EXAMPLES)(enrich_command.enrich)
-    tollgate.add_typer(deadletter_commands.build(), name="deadletters")
-    tollgate.add_typer(proof_commands.build(), name="proofs")
+    tollgate.add_typer(subscriptions.build(), name="subscriptions")
+    tollgate.command("enrich", help=enrich.HELP, epilog=enrich.EXAMPLES)(enrich.enrich)
+    tollgate.add_typer(deadletters.build(), name="deadletters")
+    tollgate.add_typer(proofs.build(), name="proofs")
     return tollgate
 
 

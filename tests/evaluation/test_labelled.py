@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.__main__ import bodies
 from evaluation.labelled import choices_of, incidents_in
-from hosting.ticket_files import FileUnreadable
+from hosting.commands.ticket_files import FileUnreadable
 
 INCIDENT = {
     "number": "INC1",

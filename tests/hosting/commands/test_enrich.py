@@ -11,15 +11,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hosting.ticket_files import FileUnreadable, requests_in
+from hosting.commands.ticket_files import FileUnreadable, requests_in
 from local.simulator.server import serve
 from local.simulator.settings import BackendSettings, Deployment
 from tests.gateway.conftest import KEY, OPERATOR_KEY, UPSTREAM_KEY, key_hash
 from tests.gateway.managed import ShiftedClock, running_instance
-from tests.hosting.commands import tollgate
+from tests.hosting.commands.ran import tollgate
 from tests.served import served
 
-SAMPLES = Path(__file__).parents[2] / "local" / "demo" / "tickets"
+SAMPLES = Path(__file__).parents[3] / "local" / "demo" / "tickets"
 CHOICES = {"category": ["Network", "Hardware"]}
 TICKET = {"number": "INC1", "short_description": "The network is down", "description": "Nobody can work."}
 ANSWER: dict[str, Any] = {

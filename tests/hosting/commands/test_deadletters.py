@@ -16,7 +16,7 @@ from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
 from tests.gateway.conftest import KEY, OPERATOR_KEY, key_hash
 from tests.gateway.managed import Instance, ShiftedClock, running_instance
-from tests.hosting.commands import Ran, tollgate
+from tests.hosting.commands.ran import Ran, tollgate
 
 CATALOG = {
     "backends": {"b": {"endpoint": "https://b.openai.azure.com", "auth": "caller"}},

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from hosting.tollgate_api import Json, TollgateApi
+from hosting.commands.tollgate_api import Json, TollgateApi
 
 PAGE: Final = 500
 

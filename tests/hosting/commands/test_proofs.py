@@ -19,7 +19,7 @@ from seams.events import ReceivedEvent
 from seams.tables import Delete
 from tests.gateway.conftest import KEY, OPERATOR_KEY, key_hash
 from tests.gateway.managed import Instance, ShiftedClock, running_instance
-from tests.hosting.commands import Ran, tollgate
+from tests.hosting.commands.ran import Ran, tollgate
 
 CATALOG = {
     "backends": {"b": {"endpoint": "https://b.openai.azure.com", "auth": "caller"}},

@@ -7,8 +7,8 @@ from typing import Any, cast
 import httpx2
 import pytest
 
-from hosting.enrichment_api import JOB_SECONDS, TRIES, EnrichmentApi
-from hosting.tollgate_api import Refused, TollgateApi, Unreachable
+from hosting.commands.enrichment_api import JOB_SECONDS, TRIES, EnrichmentApi
+from hosting.commands.tollgate_api import Refused, TollgateApi, Unreachable
 
 ANSWER: dict[str, Any] = {"suggestions": {}, "patch": {}, "tasks": [], "usage": {}, "cost": None}
 ACCEPTED = httpx2.Response(202, headers={"location": "/jobs/j", "retry-after": "5"}, json={"id": "j"})

@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from hosting.enrichment_api import EnrichmentApi
-from hosting.enrichment_tables import failures, ticket_view, tickets_table
-from hosting.shell import LOCAL, AsJson, Url, connected, print_json, tell
-from hosting.ticket_files import FileUnreadable, Json, TicketRequest, requests_in
-from hosting.tollgate_api import ApiError
+from hosting.commands.enrichment_api import EnrichmentApi
+from hosting.commands.enrichment_tables import failures, ticket_view, tickets_table
+from hosting.commands.shell import LOCAL, AsJson, Url, connected, print_json, tell
+from hosting.commands.ticket_files import FileUnreadable, Json, TicketRequest, requests_in
+from hosting.commands.tollgate_api import ApiError
 
 HELP = """Print what Tollgate suggests for tickets; nothing is written anywhere.
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from hosting.management_api import ManagementApi
-from hosting.shell import LOCAL, AsJson, Url, connected, print_json, print_table
-from hosting.subscription_fields import given, with_fields
-from hosting.subscription_tables import keys_text, subscription_table, subscriptions_table
+from hosting.commands.management_api import ManagementApi
+from hosting.commands.shell import LOCAL, AsJson, Url, connected, print_json, print_table
+from hosting.commands.subscription_fields import given, with_fields
+from hosting.commands.subscription_tables import keys_text, subscription_table, subscriptions_table
 
 HELP = """Manage subscriptions: who may call which deployments, within what limits, by which keys."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from hosting.tollgate_api import Json, TollgateApi
+from hosting.commands.tollgate_api import Json, TollgateApi
 
 PAGE: Final = 500
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hosting.shell import LOCAL, AsJson, Url, connected, print_json, print_table
+from hosting.commands.shell import LOCAL, AsJson, Url, connected, print_json, print_table
 
 HELP = """Read the proofs of days: what the event hub gave out is what was received, summed and stored."""
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from hosting.tollgate_api import TIMEOUT_SECONDS, ApiError, TollgateApi
+from hosting.commands.tollgate_api import TIMEOUT_SECONDS, ApiError, TollgateApi
 
 LOCAL: Final = "http://127.0.0.1:7071"
 

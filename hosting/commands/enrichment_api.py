@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hosting.tollgate_api import Json, Refused, TollgateApi, Unreachable
+from hosting.commands.tollgate_api import Json, Refused, TollgateApi, Unreachable
 
 JOB_SECONDS: Final = 600.0
 LONGEST_WAIT: Final = 60.0

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hosting.deadletters_api import DeadLettersApi
-from hosting.shell import LOCAL, AsJson, Url, connected, print_json, print_table, tell
-from hosting.tollgate_api import ApiError
+from hosting.commands.deadletters_api import DeadLettersApi
+from hosting.commands.shell import LOCAL, AsJson, Url, connected, print_json, print_table, tell
+from hosting.commands.tollgate_api import ApiError
 
 HELP = """Look at usage events that cannot be billed, and put them back once they or the collector have been mended."""
 
