@@ -22,7 +22,7 @@ RESULTS: Final = Path(__file__).parent / "results"
 WARM_SECONDS: Final = 0.5
 EXAMPLES: Final = """\
 examples:
-  python -m bench                                   all of it, in under two minutes; bench.tickets has tickets and jobs
+  python -m bench                                   all but bench.tickets and bench.usage, in under two minutes
   python -m bench --only json-64 --rounds 9         one scenario, more rounds for a steadier median
   python -m bench --only sse-16 --only paced-256    what streams cost
   python -m bench --json - --only json-1            the file's content on stdout as well

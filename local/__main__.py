@@ -1,9 +1,11 @@
 """`python -m local`, which is `make run`: the app on this machine, with demo backends unless a catalog is given.
 
-The environment: PORT (7071; 0 takes a free one), STATE (.local), GATEWAY_CATALOG and the app's other settings. Exit
-codes: 0 stopped by Ctrl-C or SIGTERM; 1 the app or the demo did not start; 2 the port or the configuration is wrong.
+It takes no arguments. The environment: PORT (7071; 0 takes a free one), STATE (.local), EVENTS (files, or eventhub for
+the stand-in), GATEWAY_CATALOG and the app's other settings. Exit codes: 0 stopped by Ctrl-C or SIGTERM; 1 the app or
+the demo did not start; 2 the port or the configuration is wrong.
 """
 
+import argparse
 import errno
 import os
 import signal
@@ -21,6 +23,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
+        form = argparse.RawDescriptionHelpFormatter
+        argparse.ArgumentParser(prog="python -m local", description=__doc__, formatter_class=form).parse_args()
         listener = _listener(os.environ.get("PORT") or "7071")
         if listener is None:
             return 2

@@ -136,6 +136,17 @@ def test_open_streams_are_cut(run: Run, number: signal.Signals) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize(("argument", "code", "told"), [("--help", 0, "STATE (.local)"), ("--port=80", 2, "--port=80")])
+def test_arguments(argument: str, code: int, told: str) -> None:
+    """It takes none: help is given and anything else refused, and neither starts anything."""
+    done = subprocess.run(  # noqa: S603 - ourselves
+        [sys.executable, "-m", "local", argument], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == code
+    assert told in done.stdout + done.stderr
+    assert "ready" not in done.stdout
+
+
 def test_started_twice(run: Run, tmp_path: Path) -> None:
     """A second start on the same port is one line on stderr and exit code 2, and leaves the first alone.
 
