@@ -2,7 +2,8 @@
 
 1. The event hub.
 2. The outbox, a table whose rows are published once the hub is back (gateway/republisher.py).
-3. Memory, where both are out: retried in the background, and lost with the instance.
+3. Memory, where both are out, or more wait for a slow hub than should: retried in the background, the outbox first,
+   and lost with the instance.
 4. One line of the log that holds the event whole. It is counted as lost; that count must read 0.
 
 A breaker each keeps calls from waiting for a hub or a table that is known to be out. Intents go the first way only. A
@@ -109,12 +110,12 @@ class Delivery:
             logger.exception("Publishing usage events failed by an error of ours")
             self.keep(ends)
 
-    def keep(self, records: Iterable[Outgoing]) -> None:
+    def keep(self, records: Iterable[Outgoing], why: str = "neither the event hub nor the outbox takes them") -> None:
         """Hold records in memory, to be delivered in the background."""
         records = list(records)
         room = MOST_KEPT - len(self._kept)
         if records[:room] and not self._kept:
-            logger.critical("Usage events wait in memory: neither the event hub nor the outbox takes them in time")
+            logger.critical("Usage events wait in memory: %s in time", why)
         self._kept.extend(records[:room])
         self.lose(records[room:], "too many events are in memory")
         if self._kept and self._recovering is None:
@@ -194,7 +195,10 @@ class Delivery:
             self._recovering = None
 
     async def _deliver_kept(self, most: int) -> bool:
-        """Deliver the oldest in memory; return whether all of these were taken."""
+        """Deliver the oldest in memory; return whether all of these were taken.
+
+        The outbox is asked first: a hub that is only slow would let them wait, and be lost, for its whole time-out.
+        """
         by_key: defaultdict[str, list[Outgoing]] = defaultdict(list)
         count = 0
         for record in islice(self._kept, most):
@@ -203,7 +207,7 @@ class Delivery:
         refused: list[Outgoing] = []
         for key, records in by_key.items():
             bodies = [usage.replayed(record.body) for record in records]
-            if refused or not (await self._publish(key, records, bodies) or await self._put(key, records, bodies)):
+            if refused or not (await self._put(key, records, bodies) or await self._publish(key, records, bodies)):
                 refused += records
         for _ in range(count):
             self._kept.popleft()

@@ -83,7 +83,7 @@ class UsagePublisher:
         if self._take(outgoing, GATHER_SECONDS):
             await done
         else:
-            self._delivery.keep([outgoing])
+            self._delivery.keep([outgoing], "the event hub does not take them")
 
     async def close(self) -> None:
         """Wait until everything that was taken is durable or lost."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from gateway import delivery, usage
+from gateway import delivery, publisher, usage
 from gateway.delivery import DeliveryState, Outgoing
 from gateway.observer import NoObserver
 from gateway.routing.breaker import BreakerRules
@@ -138,6 +138,24 @@ async def test_memory_takes_the_outbox_too() -> None:
     out.mend_tables()
     await settled(out)
     assert [(event.id, event.replayed) for event in out.outboxed()] == [("call-1", True)]
+    await out.publisher.close()
+
+
+async def test_memory_does_not_wait_for_a_slow_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What had no room in its lane is in the outbox before the hub has answered at all, so a kill does not take it."""
+    monkeypatch.setattr(publisher, "MOST_WAITING", 1)
+    out = Out(Stream())
+    calls = [asyncio.create_task(out.publisher.publish(an_event("call-0")))]
+    async with asyncio.timeout(10):
+        while not out.stream.asked:
+            await asyncio.sleep(0.001)
+    calls.append(asyncio.create_task(out.publisher.publish(an_event("call-1"))))
+    await asyncio.sleep(0)
+    await out.publisher.publish(an_event("call-2"))
+    await settled(out)
+    assert ([event.id for event in out.outboxed()], out.stream.asked) == (["call-2"], 1)
+    out.stream.free.set()
+    await asyncio.gather(*calls)
     await out.publisher.close()
 
 
