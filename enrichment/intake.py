@@ -1,7 +1,6 @@
 """How a request comes in: its body within bounds of size and time, its errors out in OpenAI's shape."""
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,20 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from enrichment.errors import BodyTimeout, BodyTooLarge, CallerLeft, EnrichmentError, InvalidBody, answer
+from enrichment.faults import fault_of
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_SECONDS: Final = 30.0
-
-_NO_FIELD: Final = re.compile(r"^constrained-|\[|^[A-Z]")
-"""What pydantic adds to a place where a field takes a type or nothing: the type's name."""
-
-_IN_JSON: Final = {
-    "dataclass_type": "Input should be a string or an object as the Table API has it",
-    "model_attributes_type": "Input should be an object",
-    "model_type": "Input should be an object",
-    "tuple_type": "Input should be an array",
-}
-"""Errors whose own message speaks of Python's types."""
 
 type Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -119,10 +108,9 @@ def _not_json() -> InvalidBody:
 
 
 def _invalid(invalid: RequestValidationError) -> InvalidBody:
-    """Name the first field that is wrong; what it held is not repeated."""
+    """Name the first field that is wrong."""
     first = invalid.errors()[0]
     if first["type"] == "json_invalid":
         return _not_json()
-    where = ".".join(part for part in map(str, first["loc"][1:]) if not _NO_FIELD.search(part))
-    message = _IN_JSON.get(first["type"]) or first["msg"].removeprefix("Value error, ").replace("Tuple", "Array")
-    return InvalidBody(f"{where}: {message}" if where else message, param=where or None)
+    fault = fault_of(first, first["loc"][1:])
+    return InvalidBody(str(fault), param=fault.where or None)

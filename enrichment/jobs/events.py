@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from enrichment.faults import fault_of
 from enrichment.jobs.job import JobName
 from enrichment.jobs.order import JobBody, Order
 from seams.events import ReceivedEvent
@@ -96,6 +97,4 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _reason(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+    return str(fault_of(first, first["loc"]))
