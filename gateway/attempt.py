@@ -5,7 +5,7 @@ from typing import Literal
 
 from gateway.answers import AnswerReport
 from gateway.catalog import Member
-from gateway.upstream import Answer
+from gateway.upstream.upstream import Answer
 
 type Kind = Literal["throttled", "failed", "garbage"]
 

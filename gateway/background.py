@@ -18,7 +18,7 @@ from gateway.catalog import Backend, Catalog
 from gateway.credentials import credential
 from gateway.open_responses import OpenResponse, OpenResponses
 from gateway.publisher import UsagePublisher
-from gateway.upstream import Request, Upstream, UpstreamError, UpstreamNonsense, whole
+from gateway.upstream.upstream import Request, Upstream, UpstreamError, UpstreamNonsense, whole
 from seams.clock import Clock
 from seams.tables import TableError
 from seams.tokens import TokenSource, TokenUnavailable

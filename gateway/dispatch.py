@@ -22,7 +22,7 @@ from gateway.observer import UNOBSERVED, Observer
 from gateway.routing.cooldown import cooldown
 from gateway.routing.pool import Pool
 from gateway.routing.shared_cooldowns import SharedCooldowns
-from gateway.upstream import Answer, Body, Request, Upstream, UpstreamError, UpstreamNonsense, header, whole
+from gateway.upstream.upstream import Answer, Body, Request, Upstream, UpstreamError, UpstreamNonsense, header, whole
 from seams.clock import Clock
 from seams.tokens import TokenSource, TokenUnavailable
 

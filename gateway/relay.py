@@ -13,7 +13,7 @@ from gateway.call import Call
 from gateway.departure import DepartureWatch
 from gateway.errors import CallerLeft, error_json
 from gateway.streaming import TEXT_OF_CHAT, TEXT_OF_RESPONSES, Chatter, StreamReader
-from gateway.upstream import UpstreamError, header
+from gateway.upstream.upstream import UpstreamError, header
 from gateway.usage import Outcome
 
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]

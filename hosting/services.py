@@ -46,7 +46,7 @@ from gateway.subscriptions.directory import DirectoryRules, StoredDirectory
 from gateway.subscriptions.register import SubscriptionRegister
 from gateway.subscriptions.store import SubscriptionStore
 from gateway.tokens import VOCABULARIES, TokenCounter
-from gateway.upstream import AiohttpUpstream
+from gateway.upstream.http11 import Http11Upstream
 from hosting.books import Books, build_books
 from hosting.charges import RollupCharges, StatementPricing
 from hosting.enrichers import build_enricher
@@ -215,22 +215,22 @@ class _Builder:
             rules = EntraRules.of(settings.entra_authority, settings.entra_tenant_id, settings.entra_audience)
         except ValueError as error:
             raise WrongSettings(f"Callers' access tokens cannot be checked: {error}.") from error
-        upstream = AiohttpUpstream(settings.connect_timeout_seconds)
+        upstream = Http11Upstream(settings.connect_timeout_seconds)
         keys = KeyRing(rules.authority, rules.tenant, upstream, self._clock)
         self._closing.push_async_callback(upstream.close)
         self._closing.push_async_callback(keys.close)
         return EntraTokens(rules, keys, self._clock)
 
-    def _reach(self, catalog: Catalog) -> tuple[AiohttpUpstream, TokenSource]:
+    def _reach(self, catalog: Catalog) -> tuple[Http11Upstream, TokenSource]:
         """Return how backends are reached, and what managed identity proves itself to them with."""
-        upstream = AiohttpUpstream(self._settings.connect_timeout_seconds)
+        upstream = Http11Upstream(self._settings.connect_timeout_seconds)
         tokens = self._tokens(catalog)
         self._closing.push_async_callback(tokens.close)
         self._closing.push_async_callback(upstream.close)
         return upstream, tokens
 
     def _dispatcher(
-        self, pool: Pool, upstream: AiohttpUpstream, tokens: TokenSource, cooldowns: SharedCooldowns, meter: Meter
+        self, pool: Pool, upstream: Http11Upstream, tokens: TokenSource, cooldowns: SharedCooldowns, meter: Meter
     ) -> Dispatcher:
         settings = self._settings
         self._closing.push_async_callback(cooldowns.close)
@@ -296,7 +296,7 @@ class _Builder:
         settings = self._settings
         if not settings.content_safety_endpoint:
             return None
-        upstream = AiohttpUpstream(settings.connect_timeout_seconds)
+        upstream = Http11Upstream(settings.connect_timeout_seconds)
         self._closing.push_async_callback(upstream.close)
         credential: str | TokenSource = settings.content_safety_key
         if not credential:

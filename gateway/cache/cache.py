@@ -27,7 +27,7 @@ from gateway.cache.kept_rows import KeptRows, Question
 from gateway.cache.turns import Turn
 from gateway.call import Call
 from gateway.catalog import CacheRules
-from gateway.upstream import header
+from gateway.upstream.upstream import header
 from gateway.usage import Meters, Outcome
 from seams.clock import Clock
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gateway.errors import IdentityUnavailable, TokenRefused
 from gateway.identity.jwks import KeysUnreadable, read_discovery, read_keys
-from gateway.upstream import Request, Upstream, UpstreamError, whole
+from gateway.upstream.upstream import Request, Upstream, UpstreamError, whole
 from seams.clock import Clock
 
 LARGEST_DOCUMENT = 1024 * 1024

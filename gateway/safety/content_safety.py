@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway.bodies import NOT_JSON
-from gateway.upstream import Request, Upstream, UpstreamError, whole
+from gateway.upstream.upstream import Request, Upstream, UpstreamError, whole
 from seams.tokens import TokenSource, TokenUnavailable
 
 PATH = "/contentsafety/text:shieldPrompt?api-version=2024-09-01"

@@ -41,7 +41,7 @@ from gateway.safety.prompt_log import PromptLog
 from gateway.safety.shield import NO_DETECTOR, PromptShield
 from gateway.subscriptions.catalog_directory import CatalogDirectory
 from gateway.tokens import VOCABULARIES, TokenCounter
-from gateway.upstream import AiohttpUpstream
+from gateway.upstream.http11 import Http11Upstream
 from gateway.usage import Record, UsageEvent
 from hosting.charges import StatementPricing
 from local.simulator.server import Simulator, serve_all
@@ -180,7 +180,7 @@ async def run_gateway(
     parsed = load_catalog(json.dumps(catalog or catalog_of(simulators)), {"UPSTREAM_KEY": UPSTREAM_KEY}.get)
     clock = clock or SystemClock()
     stream = RecordingStream()
-    upstream = AiohttpUpstream(connect_timeout=2)
+    upstream = Http11Upstream(connect_timeout=2)
     outbox = Outbox(tables or NoTables(), clock, "one")
     meter = Meter(counter, UsagePublisher(Delivery(stream, outbox, observer), intents=intents), clock, observer)
     number = Random(7).random if random else lambda: 0.5
@@ -216,7 +216,7 @@ async def run_gateway(
 
 def _dispatcher(
     pool: Pool,
-    upstream: AiohttpUpstream,
+    upstream: Http11Upstream,
     cooldowns: SharedCooldowns,
     meter: Meter,
     *,

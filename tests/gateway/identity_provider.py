@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.identity.entra import EntraRules, EntraTokens
 from gateway.identity.key_ring import KeyRing, KeyRules
-from gateway.upstream import AiohttpUpstream
+from gateway.upstream.http11 import Http11Upstream
 from tests.served import served
 
 TENANT = "11111111-2222-3333-4444-555555555555"
@@ -132,7 +132,7 @@ async def token_reader(
 ) -> AsyncIterator[EntraTokens]:
     """Yield a reader of the provider's tokens; it has no keys yet."""
     entra = EntraRules.of(provider.url, TENANT, AUDIENCE)
-    upstream = AiohttpUpstream(connect_timeout=2)
+    upstream = Http11Upstream(connect_timeout=2)
     keys = KeyRing(entra.authority, entra.tenant, upstream, clock, rules or KeyRules(timeout=5))
     try:
         yield EntraTokens(entra, keys, clock, most_kept=most_kept)

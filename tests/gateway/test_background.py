@@ -18,7 +18,7 @@ from gateway.open_responses import OpenResponses
 from gateway.outbox import Outbox
 from gateway.publisher import UsagePublisher
 from gateway.tokens import TokenCounter
-from gateway.upstream import AiohttpUpstream
+from gateway.upstream.http11 import Http11Upstream
 from gateway.usage import UsageEvent
 from seams.clock import SystemClock
 from seams.tables import TableUnavailable
@@ -137,7 +137,7 @@ async def bench_of(counter: TokenCounter, tables: MemoryTables) -> AsyncIterator
         catalog["backends"] = {"lab": {"endpoint": url, "auth": {"api_key": "setting:UPSTREAM_KEY"}}}
         catalog["deployments"] = {"o3": {"model": "o3", "pool": [{"backend": "lab"}]}}
         parsed = load_catalog(json.dumps(catalog), {"UPSTREAM_KEY": UPSTREAM_KEY}.get)
-        upstream = AiohttpUpstream(connect_timeout=2)
+        upstream = Http11Upstream(connect_timeout=2)
         publisher = UsagePublisher(Delivery(stream, Outbox(tables, clock, "timer")))
         bills = BackgroundBills(
             OpenResponses(tables, clock), parsed, upstream, tokens=NoTokens(), publisher=publisher, clock=clock

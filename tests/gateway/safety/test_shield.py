@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.safety.content_safety import ContentSafety
 from gateway.safety.shield import NO_DETECTOR, OVERLAP, PromptShield, questions
 from gateway.tokens import TokenCounter
-from gateway.upstream import AiohttpUpstream
+from gateway.upstream.http11 import Http11Upstream
 from local.simulator.server import Simulator
 from tests.gateway.conftest import KEY, RunningGateway, catalog_of, key_hash, run_gateway
 from tests.gateway.fake_content_safety import ATTACK, TOKEN, FakeContentSafety
@@ -45,7 +45,7 @@ async def shielded(
     """Yield a gateway whose team-a has these `safety` settings, none where there are none."""
     catalog = catalog_of(simulators)
     catalog["subscriptions"]["team-a"] = {"key_hashes": [key_hash(KEY)]} | ({"safety": safety} if safety else {})
-    upstream = AiohttpUpstream(connect_timeout=1)
+    upstream = Http11Upstream(connect_timeout=1)
     try:
         async with served(service) as url:
             shield = PromptShield(ContentSafety(upstream, url, credential, 0.3))
