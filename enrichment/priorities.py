@@ -2,11 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 from enrichment.ticket import Coded
-
-type Level = Literal[1, 2, 3]
 
 LEVELS: Final = {1: "1 - High", 2: "2 - Medium", 3: "3 - Low"}
 PRIORITIES: Final = {1: "1 - Critical", 2: "2 - High", 3: "3 - Moderate", 4: "4 - Low", 5: "5 - Planning"}
