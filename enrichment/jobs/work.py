@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from enrichment.answers import Enrichment
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher
-from enrichment.errors import EnrichmentError
+from enrichment.errors import EnrichmentError, GatewayFailed, GatewayRefused
 from enrichment.jobs.job import Failure, JobName
 from enrichment.requests import EnrichRequest
 from seams.tables import TableUnavailable
@@ -33,6 +33,12 @@ _PASSING: Final = frozenset(
     }
 )
 """Codes of task errors that another try may not have."""
+
+_THROTTLED: Final = frozenset({"rate_limit_exceeded", "no_backend_available"})
+"""Codes of task errors whose calls were not made at all: it was not their turn."""
+
+PAUSES: Final = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
+"""Seconds before tasks that were throttled are tried again; limits are per minute."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -98,12 +104,15 @@ class TicketCallers(Protocol):
 
 
 class Enriching:
-    """Work by an Enricher; `seconds` bounds one try."""
+    """Work by an Enricher; `seconds` bounds one try, `pauses` inside it are for tasks that were throttled."""
 
-    def __init__(self, enricher: Enricher, callers: TicketCallers, seconds: float) -> None:
+    def __init__(
+        self, enricher: Enricher, callers: TicketCallers, seconds: float, pauses: Sequence[float] = PAUSES
+    ) -> None:
         self._enricher = enricher
         self._callers = callers
         self._seconds = seconds - ENDING_SECONDS
+        self._pauses = pauses
 
     async def perform(self, name: JobName, request: bytes) -> Made:
         try:
@@ -114,9 +123,29 @@ class Enriching:
             raise WorkRefused("invalid_request", f"{error.error_count()} fields are not what is taken.") from error
         try:
             async with self._callers.named(name.subscription) as caller:
-                return Made.of(await self._enricher.enrich(caller, asked, seconds=self._seconds))
+                return Made.of(await self._enriched(caller, asked))
         except SubscriptionUnknown as error:
             raise WorkRefused("subscription_unknown", f"There is no subscription {name.subscription}.") from error
+
+    async def _enriched(self, caller: TicketCaller, asked: EnrichRequest) -> Enrichment:
+        """Enrich; where some tasks were throttled, wait and do just those again, as long as there is time."""
+        time = asyncio.get_running_loop().time
+        end = time() + self._seconds
+        made = await self._enricher.enrich(caller, asked, seconds=self._seconds)
+        for pause in self._pauses:
+            if not _throttled(made) or time() + pause >= end:
+                break
+            await asyncio.sleep(pause)
+            try:
+                made = await self._enricher.enrich(caller, asked, seconds=end - time(), done=made)
+            except (GatewayRefused, GatewayFailed):
+                # What is done already is not given up for those that are not.
+                continue
+        return made
+
+
+def _throttled(made: Enrichment) -> bool:
+    return any(outcome.error is not None and outcome.error.code in _THROTTLED for outcome in made.tasks)
 
 
 async def made_by(work: Awaitable[Made], seconds: float) -> Outcome:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Send
 
 from enrichment.answers import Enrichment, Patch, TaskError, TaskOutcome, Usage
 from enrichment.caller import TicketCaller
@@ -25,6 +26,7 @@ SUMMARY = {
     "actions_taken": [],
     "resolution": [],
 }
+REPLY = {"entries": ["short_description"], "text": "We look into it."}
 
 
 class Callers:
@@ -42,7 +44,8 @@ class Callers:
 
 
 def working(gateway: FakeGateway, seconds: float = 60.0) -> Enriching:
-    return Enriching(Enricher(EnricherRules(deployment="tickets-model"), PerToken()), Callers(gateway), seconds)
+    enricher = Enricher(EnricherRules(deployment="tickets-model"), PerToken())
+    return Enriching(enricher, Callers(gateway), seconds, pauses=(0, 0, 0))
 
 
 def request(**ticket: Any) -> bytes:
@@ -57,6 +60,26 @@ async def test_a_result() -> None:
     assert json.loads(made.result)["summary"]["issue"] == "VPN drops."
     [(scope, _)] = gateway.requests
     assert scope["tollgate.caller"] == "team-a"
+
+
+@pytest.mark.parametrize(("throttled", "code"), [(2, None), (9, "rate_limit_exceeded")])
+async def test_throttled_tasks_get_their_turn(throttled: int, code: str | None) -> None:
+    """A task for which there was no room is done after a pause, and what was done before is not asked again."""
+    refusals = iter(range(throttled))
+
+    async def reply(receive: Receive, send: Send) -> None:
+        busy = next(refusals, None) is not None
+        body = {"error": {"message": "slow down", "code": "rate_limit_exceeded", "type": "x"}}
+        await (says(body, 429) if busy else says(completion(json.dumps(REPLY))))(receive, send)
+
+    gateway = FakeGateway()
+    gateway.answers = {"summary": SUMMARY, "reply": reply}
+    both = json.dumps({"ticket": TICKET, "tasks": ["summary", "reply"]}).encode()
+    told = json.loads((await working(gateway).perform(NAME, both)).result)
+    assert told["summary"]["issue"] == "VPN drops."
+    assert [task["error"]["code"] if task.get("error") else None for task in told["tasks"]] == [None, code]
+    assert len(gateway.asked_of("summary")) == 1
+    assert told["usage"]["total_tokens"] == (36 if code is None else 18)
 
 
 async def test_whatever_came_in_is_read_again() -> None:
