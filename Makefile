@@ -9,9 +9,8 @@ KILLS ?= 200
 # python3.13 by name first; else whatever python3 is, which `setup` refuses when it is not 3.13.
 PYTHON ?= $(shell command -v python3.13 || command -v python3)
 BIN := .venv/bin
-SOURCES := function_app.py gateway enrichment chargeback hosting seams local
 
-.PHONY: help setup run simulator test lint format types imports unit evaluate bench requirements
+.PHONY: help setup run simulator test lint format unit evaluate bench soak requirements
 
 help:            ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16

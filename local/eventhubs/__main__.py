@@ -6,6 +6,8 @@ until whoever started it ends. Faults are set at run time: see `local.eventhubs.
 
 import argparse
 import asyncio
+import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -14,7 +16,7 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import uvloop
@@ -61,6 +63,21 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
     loop.call_soon_threadsafe(ended.set)
 
 
+@contextlib.contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Keep the folder from other stand-ins while the block runs, or until the process ends. Raises OSError.
+
+    Two of them would give out the same sequence numbers, and share checkpoints of different events.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as held:
+            raise OSError(f"another one uses {folder}; stop it, or take another folder") from held
+        yield
+
+
 async def run(options: argparse.Namespace) -> None:
     dice = random.Random(options.seed)  # noqa: S311 - faults, not secrets
     ended = asyncio.Event()
@@ -85,7 +102,9 @@ async def run(options: argparse.Namespace) -> None:
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        uvloop.run(run(arguments()))
+        options = arguments()
+        with sole_use(options.folder):
+            uvloop.run(run(options))
     except (ValueError, OSError, sqlite3.Error) as wrong:
         sys.exit(f"The stand-in for Event Hubs did not start: {wrong}")
 
