@@ -10,9 +10,9 @@ import msgspec
 
 from bench.collecting import Batches, Case
 from bench.memory import MemoryTables
-from gateway.delivery import Delivery
-from gateway.outbox import Outbox
-from gateway.publisher import UsagePublisher
+from gateway.publishing.delivery import Delivery
+from gateway.publishing.outbox import Outbox
+from gateway.publishing.publisher import UsagePublisher
 from gateway.usage import UsageEvent, decode_event
 from hosting.events import EventHubStream
 from seams.clock import SystemClock

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from chargeback import deadletters, lanes
+from chargeback.closing.partitions import PartitionIndex
 from chargeback.columns import as_int
 from chargeback.concurrency import MAX_CALLS, all_of
-from chargeback.deadletters import DEADLETTERS
+from chargeback.deadletters import deadletters
+from chargeback.deadletters.deadletters import DEADLETTERS
 from chargeback.details import USAGE, detail_partition
-from chargeback.lane_journal import known_lanes, read_head
-from chargeback.lanes import LANES, Head, Lane, LaneDay
-from chargeback.partitions import PartitionIndex
+from chargeback.lanes import lanes
+from chargeback.lanes.lane_journal import known_lanes, read_head
+from chargeback.lanes.lanes import LANES, Head, Lane, LaneDay
 from chargeback.rollups import ROLLUPS, rollup_partition
 from seams.tables import Tables
 

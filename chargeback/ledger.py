@@ -3,11 +3,11 @@
 The order inside a batch carries the proof:
 
 1. Events marked `replayed` are looked for: where their detail row exists they were counted under another number. The
-   partitions that the others belong to are noted in the index (see `chargeback.partitions`).
+   partitions that the others belong to are noted in the index (see `chargeback.closing.partitions`).
 2. Dead letters and rollups are written. A rollup's own `last_seq` makes this safe to repeat (see `chargeback.rollups`).
 3. Detail rows are upserted. They come after the rollups, so that a detail row means "counted", and a kill in between
    leaves rows that the redelivered batch writes.
-4. The lane journal is written (see `chargeback.lane_journal`): what it holds, all the others hold.
+4. The lane journal is written (see `chargeback.lanes.lane_journal`): what it holds, all the others hold.
 
 A fault of the store ends the batch with TableUnavailable; the trigger delivers it again and nothing is counted twice.
 """
@@ -23,17 +23,18 @@ from datetime import date, timedelta
 from operator import attrgetter
 from typing import Final
 
-from chargeback import deadletters, details, rollups
+from chargeback import details, rollups
+from chargeback.closing.partitions import PartitionIndex
 from chargeback.concurrency import MAX_CALLS, all_of
-from chargeback.deadletters import DEADLETTERS, EventImpossible
+from chargeback.deadletters import deadletters
+from chargeback.deadletters.deadletters import DEADLETTERS, EventImpossible
 from chargeback.details import RETENTION, USAGE
-from chargeback.incarnations import Incarnations
-from chargeback.lane_journal import LaneJournal
-from chargeback.lanes import Lane
-from chargeback.orphans import Orphans
-from chargeback.partitions import PartitionIndex
+from chargeback.lanes.incarnations import Incarnations
+from chargeback.lanes.lane_journal import LaneJournal
+from chargeback.lanes.lanes import Lane
+from chargeback.lanes.progress import Arrival
+from chargeback.orphans.orphans import Orphans
 from chargeback.prices import Prices
-from chargeback.progress import Arrival
 from chargeback.rollup_store import RollupStore
 from chargeback.rollups import Names, Numbered
 from gateway.usage import UsageEvent
@@ -58,7 +59,8 @@ class Ledger:
 
     `incarnation` asks the stream what tells it from one that was deleted and made again. `detail_rows` keeps the audit
     trail, and with it the check on replayed events, for as long as `retention` says. `orphan_after` is how long a call
-    may go without its event, see `chargeback.sweep`. `uniform` draws from [0, 1) for the pauses after conflicts.
+    may go without its event, see `chargeback.orphans.sweep`. `uniform` draws from [0, 1) for the pauses after
+    conflicts.
     """
 
     def __init__(

@@ -12,10 +12,11 @@ from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final, NamedTuple
 
-from chargeback import orphans, periods
-from chargeback.deadletters import UNATTRIBUTED
+from chargeback import periods
+from chargeback.closing.partitions import PartitionIndex
+from chargeback.deadletters.deadletters import UNATTRIBUTED
 from chargeback.models import Avoided, Statement, StatementLine, Tokens, Units, UnpricedUsage
-from chargeback.partitions import PartitionIndex
+from chargeback.orphans import orphans
 from chargeback.prices import CURRENCY, Price, Prices
 from chargeback.rollups import METERS, Rollup
 from chargeback.sums import price_of, used

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import date
 
 from chargeback import rollups
-from chargeback.orphans import Orphans
+from chargeback.orphans.orphans import Orphans
 from chargeback.prices import Price, Prices
 from chargeback.rollups import ROLLUPS, Names, Rollup
 from gateway.usage import Meters

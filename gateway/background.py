@@ -17,7 +17,7 @@ from gateway.bodies import NOT_JSON
 from gateway.catalog import Backend, Catalog
 from gateway.credentials import credential
 from gateway.open_responses import OpenResponse, OpenResponses
-from gateway.publisher import UsagePublisher
+from gateway.publishing.publisher import UsagePublisher
 from gateway.upstream.upstream import Request, Upstream, UpstreamError, UpstreamNonsense, whole
 from seams.clock import Clock
 from seams.tables import TableError

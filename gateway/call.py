@@ -12,7 +12,7 @@ from gateway.identity.callers import Caller
 from gateway.operations import Target
 from gateway.routing.home import Home
 from gateway.streaming import StreamReader
-from gateway.uploads import Upload
+from gateway.uploads.uploads import Upload
 from gateway.usage import UsageEvent
 
 

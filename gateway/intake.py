@@ -17,15 +17,15 @@ from gateway.errors import (
     ResponseNotFound,
     TokenNeeded,
 )
-from gateway.forms import FormReader
 from gateway.identity.callers import Caller
 from gateway.operations import Target
 from gateway.request_head import RequestHead, read_head
 from gateway.routing.affinity import Affinity
 from gateway.routing.home import Home
 from gateway.routing.resources import resources_in
-from gateway.spool import UploadSpace
-from gateway.uploads import Upload
+from gateway.uploads.forms import FormReader
+from gateway.uploads.spool import UploadSpace
+from gateway.uploads.uploads import Upload
 from seams.clock import Clock
 
 QUERY_CHARACTERS = "!$%&'()*+,/:;=?@[]"

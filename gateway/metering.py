@@ -19,7 +19,7 @@ from gateway.catalog import Member
 from gateway.limits import estimates
 from gateway.observer import UNOBSERVED, Observer
 from gateway.open_responses import background_response, report_of
-from gateway.publisher import UsagePublisher
+from gateway.publishing.publisher import UsagePublisher
 from gateway.streaming import texts_of
 from gateway.tokens import TokenCounter
 from gateway.units import with_units

@@ -12,8 +12,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from chargeback import deadletter_routes, proof_routes
 from chargeback import routes as chargeback
+from chargeback.closing import proof_routes
+from chargeback.deadletters import deadletter_routes
 from enrichment import routes as enrichment
 from enrichment.caller import TicketCaller
 from enrichment.jobs import routes as job_routes

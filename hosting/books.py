@@ -4,14 +4,14 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
-from chargeback.close_of_day import CloseOfDay
-from chargeback.closing import Closing
+from chargeback.closing.close_of_day import CloseOfDay
+from chargeback.closing.closing import Closing
+from chargeback.closing.retention import Retention
+from chargeback.deadletters.requeueing import DeadLetters
 from chargeback.ledger import Ledger
+from chargeback.orphans.sweep import OrphanSweep
 from chargeback.prices import Prices
-from chargeback.requeueing import DeadLetters
-from chargeback.retention import Retention
 from chargeback.statements import Statements
-from chargeback.sweep import OrphanSweep
 from gateway.errors import SubscriptionNotFound
 from gateway.subscriptions.register import SubscriptionRegister
 from hosting.settings import Settings

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.delivery import DeliveryState
+from gateway.publishing.delivery import DeliveryState
 from seams.clock import Clock
 from seams.tables import TableError, Tables
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from chargeback.prices import Prices
 from gateway.catalog import Catalog
-from gateway.delivery import Delivery
 from gateway.observer import Observer
-from gateway.publisher import UsagePublisher
+from gateway.publishing.delivery import Delivery
+from gateway.publishing.publisher import UsagePublisher
 from gateway.routing.breaker import BreakerState
 from gateway.routing.pool import Pool
 from gateway.safety.prompt_log import PromptLog

@@ -20,7 +20,6 @@ from gateway.cache.embeddings import Embeddings
 from gateway.cache.kept_rows import KeptRows
 from gateway.catalog import Catalog, ManagedIdentity
 from gateway.catalog_file import load_catalog
-from gateway.delivery import Delivery
 from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.identity.callers import Callers
 from gateway.identity.entra import EntraRules, EntraTokens
@@ -30,10 +29,11 @@ from gateway.limits.limiter import Limiter
 from gateway.limits.sharing import Sharing
 from gateway.metering import Meter
 from gateway.open_responses import OpenResponses
-from gateway.outbox import Outbox
-from gateway.publisher import UsagePublisher
+from gateway.publishing.delivery import Delivery
+from gateway.publishing.outbox import Outbox
+from gateway.publishing.publisher import UsagePublisher
+from gateway.publishing.republisher import Republisher
 from gateway.relay import Relay, StreamRules
-from gateway.republisher import Republisher
 from gateway.routes import Gateway
 from gateway.routing.affinity import Affinity
 from gateway.routing.breaker import BreakerRules

@@ -40,7 +40,7 @@ INSTRUMENTATIONS: Final = (
 )
 """Libraries that the distribution would patch: calls have spans of ours, and the rest costs more than it tells."""
 
-LOST_EVENTS_LOGGER: Final = "gateway.delivery"
+LOST_EVENTS_LOGGER: Final = "gateway.publishing.delivery"
 
 _W3C: Final = TraceContextTextMapPropagator()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from chargeback.closing import Closing
+from chargeback.closing.closing import Closing
 from chargeback.ledger import Ledger
 from chargeback.prices import Prices
 from gateway.usage import Intent, Meters, UsageEvent, Withdrawal, encode

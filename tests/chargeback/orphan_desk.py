@@ -6,9 +6,9 @@ from typing import Any
 
 from chargeback.ledger import Ledger
 from chargeback.models import Statement
+from chargeback.orphans.sweep import OrphanSweep
 from chargeback.prices import Prices
 from chargeback.statements import Statements
-from chargeback.sweep import OrphanSweep
 from gateway.usage import Intent, Meters, Record, UsageEvent, encode
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Tables

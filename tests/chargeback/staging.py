@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date
 
-from chargeback import lanes
-from chargeback.lane_journal import known_lanes
-from chargeback.lanes import LANES
+from chargeback.lanes import lanes
+from chargeback.lanes.lane_journal import known_lanes
+from chargeback.lanes.lanes import LANES
 from chargeback.rollups import ROLLUPS, from_entity
 from gateway.usage import UsageEvent
 from seams.events import ReceivedEvent

@@ -10,11 +10,13 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chargeback import deadletter_routes, proof_routes, routes
-from chargeback.closing import Closing
+from chargeback import routes
+from chargeback.closing import proof_routes
+from chargeback.closing.closing import Closing
+from chargeback.deadletters import deadletter_routes
+from chargeback.deadletters.requeueing import DeadLetters
 from chargeback.errors import ChargebackError
 from chargeback.prices import Prices
-from chargeback.requeueing import DeadLetters
 from chargeback.statements import Statements
 from local.events import LocalStream
 from seams.clock import SystemClock

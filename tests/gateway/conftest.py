@@ -20,7 +20,6 @@ from gateway.cache.cache import Cache
 from gateway.cache.embeddings import Embeddings
 from gateway.cache.kept_rows import KeptRows
 from gateway.catalog_file import load_catalog
-from gateway.delivery import Delivery
 from gateway.dispatch import Dispatcher, DispatchRules
 from gateway.identity.callers import Callers
 from gateway.intake import Intake
@@ -29,8 +28,9 @@ from gateway.limits.sharing import Sharing
 from gateway.metering import Meter
 from gateway.observer import UNOBSERVED, Observer
 from gateway.open_responses import OpenResponses
-from gateway.outbox import Outbox
-from gateway.publisher import UsagePublisher
+from gateway.publishing.delivery import Delivery
+from gateway.publishing.outbox import Outbox
+from gateway.publishing.publisher import UsagePublisher
 from gateway.relay import Relay, StreamRules
 from gateway.routes import Gateway
 from gateway.routing.affinity import Affinity

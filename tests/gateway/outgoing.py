@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway import usage
-from gateway.delivery import Delivery
 from gateway.observer import UNOBSERVED, Observer
-from gateway.outbox import OUTBOX, Outbox
-from gateway.publisher import UsagePublisher
+from gateway.publishing.delivery import Delivery
+from gateway.publishing.outbox import OUTBOX, Outbox
+from gateway.publishing.publisher import UsagePublisher
 from gateway.usage import Record, UsageEvent
 from seams.clock import SystemClock
 from seams.events import StreamUnavailable

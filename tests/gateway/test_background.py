@@ -13,10 +13,10 @@ import pytest
 
 from gateway.background import BackgroundBills
 from gateway.catalog_file import load_catalog
-from gateway.delivery import Delivery
 from gateway.open_responses import OpenResponses
-from gateway.outbox import Outbox
-from gateway.publisher import UsagePublisher
+from gateway.publishing.delivery import Delivery
+from gateway.publishing.outbox import Outbox
+from gateway.publishing.publisher import UsagePublisher
 from gateway.tokens import TokenCounter
 from gateway.upstream.http11 import Http11Upstream
 from gateway.usage import UsageEvent

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.delivery import DeliveryState
+from gateway.publishing.delivery import DeliveryState
 from hosting.health import KEPT_SECONDS, STORAGE_SECONDS, Finding, Readiness, storage_check, stream_finding
 from seams.tables import Table, TableUnavailable
 from tests.gateway.conftest import KEY, OPERATOR_KEY, UPSTREAM_KEY

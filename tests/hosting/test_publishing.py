@@ -14,11 +14,12 @@ import pytest
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 
-from gateway import delivery, usage
-from gateway.delivery import Delivery
-from gateway.outbox import Outbox
-from gateway.publisher import UsagePublisher
-from gateway.republisher import Republisher
+from gateway import usage
+from gateway.publishing import delivery
+from gateway.publishing.delivery import Delivery
+from gateway.publishing.outbox import Outbox
+from gateway.publishing.publisher import UsagePublisher
+from gateway.publishing.republisher import Republisher
 from gateway.routing.breaker import BreakerRules
 from gateway.usage import UsageEvent
 from hosting.events import EventHubStream

@@ -18,8 +18,8 @@ import httpx2
 import pytest
 
 from chargeback.details import USAGE
-from chargeback.lanes import LANES
-from chargeback.orphans import ORPHANS
+from chargeback.lanes.lanes import LANES
+from chargeback.orphans.orphans import ORPHANS
 from gateway.tokens import VOCABULARIES
 from local.simulator.faults import Stall
 from local.simulator.invoice import Line

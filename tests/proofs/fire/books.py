@@ -4,11 +4,11 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chargeback.closing import Closing
+from chargeback.closing.closing import Closing
+from chargeback.closing.proofs import Proof
 from chargeback.details import USAGE
 from chargeback.hub import Hub
-from chargeback.lanes import LANES
-from chargeback.proofs import Proof
+from chargeback.lanes.lanes import LANES
 from chargeback.rollups import METERS, ROLLUPS, from_entity
 from seams.clock import SystemClock
 from seams.tables import Tables

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from chargeback.proofs import Proof
+from chargeback.closing.proofs import Proof
 from hosting.events import EventHubStream
 from hosting.tables import AzureTables
 from local.checkpoints import Checkpoints

@@ -1,0 +1,1 @@
+"""Calls that were announced and never ended, as estimated lines."""

@@ -1,0 +1,142 @@
+"""Detail rows go when their time is over, and nothing else does."""
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chargeback.closing.partitions import PARTITIONS
+from chargeback.closing.retention import Deleted, Retention
+from chargeback.deadletters.deadletters import DEADLETTERS
+from chargeback.details import USAGE
+from chargeback.ledger import Ledger
+from chargeback.prices import Prices
+from chargeback.rollups import ROLLUPS
+from gateway.usage import UsageEvent, encode
+from seams.events import ReceivedEvent
+from seams.tables import Operation, Table, Tables, TableUnavailable, Upsert
+from tests.chargeback.staging import FaultyTables, MakeEvent, Renamed, incarnation, rows, sums
+
+NOW = datetime(2026, 11, 20, 1, tzinfo=UTC)
+DAYS = 90
+KEPT = NOW - timedelta(days=DAYS)
+OVER = KEPT - timedelta(days=1)
+
+
+class HandClock:
+    """`seconds` pass with each look at it."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._seconds = seconds
+        self._looks = 0
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        self._looks += 1
+        return self._looks * self._seconds
+
+
+async def collect(tables: Tables, prices: Prices, events: Sequence[UsageEvent | bytes]) -> None:
+    """Let the ledger collect events on the day of each."""
+    batch = [
+        ReceivedEvent(event, "0", n, NOW)
+        if isinstance(event, bytes)
+        else ReceivedEvent(encode(event), "0", n, event.time)
+        for n, event in enumerate(events)
+    ]
+    await Ledger(tables, prices, incarnation).collect(batch)
+
+
+async def details(tables: Tables) -> list[str]:
+    return [row.partition for row in await rows(tables, USAGE)]
+
+
+@pytest.fixture
+def shared(rival_tables: Callable[[], Tables]) -> Tables:
+    """Empty tables, in both kinds of store."""
+    return Renamed(rival_tables(), f"x{os.urandom(4).hex()}")
+
+
+async def test_only_details_of_days_that_are_over_go(shared: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """The last day that is kept stays whole, and so do sums and dead letters; a second run finds nothing to do."""
+    old = [make_event(time=OVER - timedelta(days=day), subscription=name) for day in (0, 1, 300) for name in ("a", "b")]
+    kept = [make_event(time=KEPT.replace(hour=0), subscription="a"), make_event(time=NOW, subscription="b")]
+    await collect(shared, prices, [*old, *kept, b"dead"])
+    before = await sums(shared), await rows(shared, ROLLUPS), await rows(shared, DEADLETTERS)
+
+    assert await Retention(shared, HandClock(), DAYS).run() == Deleted(rows=6, days=6, done=True)
+
+    assert await details(shared) == ["a|20260822", "b|20261120"]
+    assert (await sums(shared), await rows(shared, ROLLUPS), await rows(shared, DEADLETTERS)) == before
+    assert await Retention(shared, HandClock(), DAYS).run() == Deleted(rows=0, days=0, done=True)
+
+
+async def test_many_rows(shared: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """A partition of more rows than a transaction and a page take is emptied."""
+    await collect(shared, prices, [make_event(time=OVER) for _ in range(1230)])
+    assert await Retention(shared, HandClock(), DAYS).run() == Deleted(rows=1230, days=1, done=True)
+    assert await details(shared) == []
+
+
+async def test_a_run_is_bounded(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """A run that has no time left stops, also inside a day, and the next ones end the work."""
+    await collect(tables, prices, [make_event(time=OVER) for _ in range(450)])
+    runs: list[Deleted] = []
+    while not runs or not runs[-1].done:
+        runs.append(await Retention(tables, HandClock(seconds=1.0), DAYS, seconds=3.0).run())
+    assert len(runs) > 2
+    assert (sum(run.rows for run in runs), sum(run.days for run in runs)) == (450, 1)
+    assert await details(tables) == []
+
+
+async def test_rivals_and_faults(shared: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """Runs at once, which fail and are cut off at random, end with the same rows as one run."""
+    await collect(shared, prices, [make_event(time=OVER, subscription=f"s{n % 7}") for n in range(700)])
+    await collect(shared, prices, [make_event(time=NOW)])
+
+    async def until_done(seed: int) -> None:
+        faulty = FaultyTables(shared, random.Random(seed), "")
+        for _ in range(200):
+            try:
+                if (await Retention(faulty, HandClock(), DAYS).run()).done:
+                    return
+            except TableUnavailable:
+                continue
+        pytest.fail("it never ended")
+
+    await asyncio.gather(*(until_done(seed) for seed in range(3)))
+    await Retention(shared, HandClock(), DAYS).run()
+    assert await details(shared) == ["service-desk|20261120"]
+    assert [row.row for row in await rows(shared, PARTITIONS) if row.row[:8].isdigit()] == ["20261120|service-desk"]
+
+
+async def test_a_late_event_is_not_forgotten(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """A day that the collector notes anew while its rows are deleted stays in the index and goes with the next run."""
+    await collect(tables, prices, [make_event(time=OVER)])
+
+    class NotedMeanwhile:
+        async def table(self, name: str) -> Table:
+            table = await tables.table(name)
+            return Noting(table) if name == USAGE else table
+
+        async def close(self) -> None: ...
+
+    class Noting:
+        def __init__(self, table: Table) -> None:
+            self.get = table.get
+            self.query = table.query
+            self._transact = table.transact
+
+        async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
+            index = await tables.table(PARTITIONS)
+            noted = [row async for row in index.query("usage|202608")]
+            await index.transact([Upsert(row) for row in noted])
+            return await self._transact(operations)
+
+    assert await Retention(NotedMeanwhile(), HandClock(), DAYS).run() == Deleted(rows=1, days=1, done=True)
+    assert await Retention(tables, HandClock(), DAYS).run() == Deleted(rows=0, days=1, done=True)
