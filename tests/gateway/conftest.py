@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI
@@ -156,6 +156,10 @@ class Timeouts:
     heartbeat: float = 20.0
 
 
+class Closing(Protocol):
+    async def close(self) -> None: ...
+
+
 @asynccontextmanager
 async def run_gateway(
     simulators: dict[str, Simulator],
@@ -181,8 +185,8 @@ async def run_gateway(
     clock = clock or SystemClock()
     stream = RecordingStream()
     upstream = Http11Upstream(connect_timeout=2)
-    outbox = Outbox(tables or NoTables(), clock, "one")
-    meter = Meter(counter, UsagePublisher(Delivery(stream, outbox, observer), intents=intents), clock, observer)
+    publisher = _publisher(stream, tables or NoTables(), clock, observer, intents=intents)
+    meter = Meter(counter, publisher, clock, observer)
     number = Random(7).random if random else lambda: 0.5
     pool = Pool(number, BreakerRules(), timeouts.first_byte, observer)
     cooldowns = SharedCooldowns(tables or NoTables(), pool, clock)
@@ -190,6 +194,7 @@ async def run_gateway(
     dispatcher = _dispatcher(pool, upstream, cooldowns, meter, clock=clock, timeouts=timeouts, observer=observer)
     cache = Cache(KeptRows(tables or NoTables(), clock), Embeddings(), clock)
     limiter = Limiter(clock, StatementPricing(Prices()), sharing)
+    parts = (upstream, cooldowns, limiter, meter, cache)
     gateway = Gateway(
         parsed,
         Callers(CatalogDirectory(parsed)),
@@ -205,13 +210,27 @@ async def run_gateway(
         prompt_log=prompt_log,
         observer=observer,
     )
+    async with _running(gateway, parts, stream, simulators) as running:
+        yield running
+
+
+@asynccontextmanager
+async def _running(
+    gateway: Gateway, parts: Sequence[Closing], stream: RecordingStream, simulators: dict[str, Simulator]
+) -> AsyncIterator[RunningGateway]:
     async with AsyncExitStack() as closing:
-        for part in (upstream, cooldowns, limiter, meter, cache):
+        for part in parts:
             closing.push_async_callback(part.close)
         url = await closing.enter_async_context(served(gateway))
         running = RunningGateway(url, stream, simulators)
         closing.push_async_callback(running.close)
         yield running
+
+
+def _publisher(
+    stream: RecordingStream, tables: Tables, clock: Clock, observer: Observer, *, intents: bool
+) -> UsagePublisher:
+    return UsagePublisher(Delivery(stream, Outbox(tables, clock, "one"), observer), intents=intents)
 
 
 def _dispatcher(
