@@ -104,7 +104,7 @@ async def test_control(stand_in: StandIn) -> None:
 
 async def test_death_and_return(tmp_path: Path) -> None:
     """A stand-in that dies of a batch has kept it; started again on its port it is the same hub, and goes on."""
-    options = ("--folder", str(tmp_path), "--hub", "usage:4")
+    options = ("--folder", str(tmp_path), "--spare-partitions", "1")
     child = await Child.start("local.eventhubs", *options)
     port = child.ready["port"]
     stream = stream_at(connection_string(port))
@@ -129,7 +129,7 @@ async def test_death_and_return(tmp_path: Path) -> None:
 
 async def test_one_process_holds_a_folder(tmp_path: Path) -> None:
     """A second stand-in on the same folder does not start, and says why."""
-    child = await Child.start("local.eventhubs", "--folder", str(tmp_path), "--hub", "usage:4")
+    child = await Child.start("local.eventhubs", "--folder", str(tmp_path), "--spare-partitions", "1")
     try:
         second = await asyncio.create_subprocess_exec(
             *child.command, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
@@ -138,4 +138,4 @@ async def test_one_process_holds_a_folder(tmp_path: Path) -> None:
     finally:
         await child.end()
     assert second.returncode == 1
-    assert b"did not start: database is locked" in said
+    assert b"did not start: another one uses" in said
