@@ -185,8 +185,7 @@ async def run_gateway(
     clock = clock or SystemClock()
     stream = RecordingStream()
     upstream = Http11Upstream(connect_timeout=2)
-    publisher = _publisher(stream, tables or NoTables(), clock, observer, intents=intents)
-    meter = Meter(counter, publisher, clock, observer)
+    meter = Meter(counter, _publisher(stream, tables or NoTables(), clock, observer, intents=intents), clock, observer)
     number = Random(7).random if random else lambda: 0.5
     pool = Pool(number, BreakerRules(), timeouts.first_byte, observer)
     cooldowns = SharedCooldowns(tables or NoTables(), pool, clock)
