@@ -7,6 +7,7 @@ event is delivered once more from the first on, and the books are read.
 import asyncio
 import multiprocessing
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ PARTITIONS = 4
 RIVALS = 3
 SERVERS_SHARE = 0.2
 FAULTS = '{"drop_acks": 0.04, "busy": 0.02}'
-SETTLED_SECONDS = 120.0
+STALLED_SECONDS = 120.0
 PRELOADED = ["chargeback.ledger", "genai_prices.data", "hosting.events", "hosting.tables", "local.hub_source"]
 
 type OnKill = Callable[[int, str], None]
@@ -220,13 +221,18 @@ class Fire:
         await self._collected([last.name], ends)
 
     async def _collected(self, groups: list[str], ends: Mapping[str, int]) -> None:
-        """Wait until every group is done with every event."""
+        """Wait until every group is done with every event, however long that takes while it goes on.
+
+        Raises TimeoutError, which names who is behind, after STALLED_SECONDS in which nothing came nearer to its end.
+        """
         checkpoints = Checkpoints(self._conditions.folder / "checkpoints")
-        async with asyncio.timeout(SETTLED_SECONDS):
-            while any(
-                checkpoints.read(group, partition) < last for group in groups for partition, last in ends.items()
-            ):
-                await asyncio.sleep(0.1)
+        nearest, since = sys.maxsize, time.monotonic()
+        while lags := _lags(checkpoints, groups, ends):
+            if (left := sum(lags.values())) < nearest:
+                nearest, since = left, time.monotonic()
+            if time.monotonic() - since > STALLED_SECONDS:
+                raise TimeoutError(f"nothing was collected for {STALLED_SECONDS:.0f} s; records behind: {lags}")
+            await asyncio.sleep(0.1)
 
     def _stream(self) -> EventHubStream:
         return EventHubStream.by_connection_string(
@@ -249,6 +255,16 @@ class Fire:
 async def burn(conditions: Conditions, on_kill: OnKill = lambda _, __: None) -> Outcome:
     """Run one fire to its end."""
     return await Fire(conditions, on_kill).burn()
+
+
+def _lags(checkpoints: Checkpoints, groups: list[str], ends: Mapping[str, int]) -> dict[str, int]:
+    """Return how many records each group is behind in each partition where it is behind."""
+    behind = {
+        f"{group}/{partition}": last - checkpoints.read(group, partition)
+        for group in groups
+        for partition, last in ends.items()
+    }
+    return {name: lag for name, lag in behind.items() if lag > 0}
 
 
 async def _set_faults(port: int) -> None:
