@@ -5,11 +5,11 @@ import typing
 import azure.functions as func
 
 from hosting.app import create_app
-from hosting.asgi import StreamingAsgiMiddleware
-from hosting.http_streams import turn_on_http_streams
-from hosting.services import build_services
+from hosting.functions.asgi import StreamingAsgiMiddleware
+from hosting.functions.http_streams import turn_on_http_streams
+from hosting.functions.triggers import received_events
+from hosting.services.services import build_services
 from hosting.settings import Settings
-from hosting.triggers import received_events
 
 settings = Settings()
 if settings.http_streams:

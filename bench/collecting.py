@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from bench.memory import MemoryTables
-from chargeback.ledger import Ledger
+from chargeback.ledger.ledger import Ledger
+from chargeback.ledger.rollups import Names, Numbered, Rollup, fold, names_of
 from chargeback.prices import Prices
-from chargeback.rollups import Names, Numbered, Rollup, fold, names_of
 from gateway.usage import Intent, Meters, UsageEvent, decode_event, encode
 from hosting.tables import AzureTables
 from seams.events import ReceivedEvent

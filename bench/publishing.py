@@ -14,7 +14,7 @@ from gateway.publishing.delivery import Delivery
 from gateway.publishing.outbox import Outbox
 from gateway.publishing.publisher import UsagePublisher
 from gateway.usage import UsageEvent, decode_event
-from hosting.events import EventHubStream
+from hosting.eventhubs.events import EventHubStream
 from seams.clock import SystemClock
 
 CALLERS: Final = (1, 64, 512)

@@ -31,7 +31,7 @@ from bench.processes import PROC, Measured, NotStarted, cores, running
 from bench.report import machine
 from bench.targets import Target, tollgate
 from bench.ticket_upstream import MODELS
-from local.events import LocalStreams
+from local.events.events import LocalStreams
 
 RESULTS: Final = Path(__file__).parent / "results"
 SAMPLES: Final = Path(__file__).parents[1] / "local" / "demo" / "tickets"

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from enrichment.answers import TaskWarning
-from enrichment.findings import Findings
-from enrichment.grounding import searchable
-from enrichment.languages import UNKNOWN, language_of, named
-from enrichment.material import Part, parts_of
-from enrichment.neighbours import Neighbours
-from enrichment.requests import EnrichRequest, SuggestedField
-from enrichment.suspicion import speaks_to_a_model
-from enrichment.ticket import Coded
-from enrichment.triage import TriageRules
+from enrichment.answers.answers import TaskWarning
+from enrichment.answers.findings import Findings
+from enrichment.requests.requests import EnrichRequest, SuggestedField
+from enrichment.suggestions.grounding import searchable
+from enrichment.suggestions.triage import TriageRules
+from enrichment.tickets.languages import UNKNOWN, language_of, named
+from enrichment.tickets.material import Part, parts_of
+from enrichment.tickets.neighbours import Neighbours
+from enrichment.tickets.suspicion import speaks_to_a_model
+from enrichment.tickets.ticket import Coded
 
 REPORT: Final = frozenset({"short_description", "description", "cmdb_ci"})
 """Parts that a ticket begins with: how it was solved does not stand there."""

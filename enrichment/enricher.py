@@ -11,25 +11,25 @@ from typing import Final, Self
 import openai
 from openai.types.chat import ChatCompletionMessageParam
 
-from enrichment.answers import DIGEST, Enrichment, Summary, TaskOutcome
+from enrichment.answers.answers import DIGEST, Enrichment, Summary, TaskOutcome
+from enrichment.answers.findings import Findings
+from enrichment.answers.streams import StreamedAnswer
 from enrichment.caller import TicketCaller
-from enrichment.calls import Asker, CallPrices, ModelCall, Way, shown
+from enrichment.calls.calls import Asker, CallPrices, ModelCall, Way, shown
+from enrichment.calls.digest import Digests, ends_of, too_long
 from enrichment.case import Case, case_of
-from enrichment.digest import Digests, ends_of, too_long
 from enrichment.errors import from_sdk
-from enrichment.findings import Findings
-from enrichment.material import Part, parts_of
-from enrichment.neighbours import Neighbours, neighbours
 from enrichment.paragraphs import paragraph
-from enrichment.patches import merged, patch_of
 from enrichment.privacy.placeholders import RULE, Placeholders
 from enrichment.prompts.digest import DIGEST as DIGEST_PROMPT
-from enrichment.requests import EnrichRequest, Question
+from enrichment.requests.requests import EnrichRequest, Question
 from enrichment.runs import Run, raise_if_refused, total
-from enrichment.streams import StreamedAnswer
+from enrichment.suggestions.patches import merged, patch_of
+from enrichment.suggestions.triage import TriageRules
 from enrichment.tasks.registry import TASKS
-from enrichment.ticket import Ticket
-from enrichment.triage import TriageRules
+from enrichment.tickets.material import Part, parts_of
+from enrichment.tickets.neighbours import Neighbours, neighbours
+from enrichment.tickets.ticket import Ticket
 
 SYNC_SECONDS: Final = 25.0
 """ServiceNow waits for 30."""

@@ -5,12 +5,12 @@ import json
 
 import openai
 
-from enrichment.answers import Summary
-from enrichment.calls import Way, answered, content_of, shown
+from enrichment.answers.answers import Summary
+from enrichment.calls.calls import Way, answered, content_of, shown
+from enrichment.calls.fence import fenced, unfenced, unmarked, visible
 from enrichment.errors import GatewayFailed, GatewayTimeout, from_sdk
-from enrichment.fence import fenced, unfenced, unmarked, visible
-from enrichment.material import Part
 from enrichment.prompts.paragraph import PARAGRAPH
+from enrichment.tickets.material import Part
 
 
 async def paragraph(way: Way, parts: tuple[Part, ...], deadline: float) -> Summary:

@@ -5,17 +5,17 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from enrichment.answers import Enrichment, ErrorBody, Summary
+from enrichment.answers.answers import Enrichment, ErrorBody, Summary
+from enrichment.answers.pieces import PieceResponse
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher
 from enrichment.errors import JobsUnavailable
-from enrichment.intake import IntakeRoute, unless_left
 from enrichment.jobs.accepted import AcceptedJob
 from enrichment.jobs.enriching import Answering
 from enrichment.jobs.keys import IDEMPOTENCY_KEY
-from enrichment.pieces import PieceResponse
-from enrichment.requests import EnrichRequest, Question
-from enrichment.ticket import Ticket
+from enrichment.requests.intake import IntakeRoute, unless_left
+from enrichment.requests.requests import EnrichRequest, Question
+from enrichment.tickets.ticket import Ticket
 
 type Responses = dict[int | str, dict[str, Any]]
 

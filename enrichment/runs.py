@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from enrichment.answers import TaskError, TaskOutcome, TaskWarning, Usage
-from enrichment.calls import Asker
+from enrichment.answers.answers import TaskError, TaskOutcome, TaskWarning, Usage
+from enrichment.calls.calls import Asker
 from enrichment.errors import EnrichmentError, GatewayFailed, GatewayRefused
 from enrichment.prompts.prompt import Prompt
 

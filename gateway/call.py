@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.attempt import Attempt
-from gateway.bodies import Peek
+from gateway.answers.streaming import StreamReader
+from gateway.attempts.attempt import Attempt
 from gateway.cache.caching import Caching
-from gateway.catalog import Deployment, Member, Subscription
+from gateway.catalog.catalog import Deployment, Member, Subscription
 from gateway.errors import GatewayError
 from gateway.identity.callers import Caller
-from gateway.operations import Target
+from gateway.requests.bodies import Peek
+from gateway.requests.operations import Target
 from gateway.routing.home import Home
-from gateway.streaming import StreamReader
 from gateway.uploads.uploads import Upload
 from gateway.usage import UsageEvent
 

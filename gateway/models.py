@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.catalog import Deployment
+from gateway.catalog.catalog import Deployment
 from gateway.errors import DeploymentNotFound
 from gateway.identity.callers import Caller
 

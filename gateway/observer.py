@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from gateway.call import Call
-from gateway.catalog import Member
+from gateway.catalog.catalog import Member
 from gateway.errors import GatewayError
 from gateway.routing.breaker import BreakerState
 from gateway.usage import UsageEvent

@@ -10,25 +10,25 @@ import os
 from collections.abc import MutableMapping
 from typing import Any
 
-from gateway import operations
-from gateway.attempt import StreamBroken
-from gateway.bodies import Receive
+from gateway.answers.relay import Headers, Relay, Send, own_headers
+from gateway.attempts.attempt import StreamBroken
+from gateway.attempts.dispatch import Dispatcher
 from gateway.cache.cache import Cache
 from gateway.cache.replay import replay
 from gateway.call import Call
-from gateway.catalog import Catalog
-from gateway.departure import DepartureWatch
-from gateway.dispatch import Dispatcher
+from gateway.catalog.catalog import Catalog
 from gateway.errors import CallerLeft, GatewayError, MethodNotAllowed, error_body
 from gateway.identity.callers import SCOPE_KEY, Caller, Callers
-from gateway.intake import Intake
 from gateway.limits.limiter import Limiter
-from gateway.metering import Meter
+from gateway.metering.metering import Meter
+from gateway.metering.open_responses import OpenResponses
 from gateway.models import model, model_list
 from gateway.observer import UNOBSERVED, Observer
-from gateway.open_responses import OpenResponses
-from gateway.operations import Target
-from gateway.relay import Headers, Relay, Send, own_headers
+from gateway.requests import operations
+from gateway.requests.bodies import Receive
+from gateway.requests.departure import DepartureWatch
+from gateway.requests.intake import Intake
+from gateway.requests.operations import Target
 from gateway.routing.affinity import Affinity
 from gateway.safety.prompt_log import PromptLog
 from gateway.safety.shield import NO_DETECTOR, PromptShield

@@ -12,23 +12,24 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from chargeback import routes as chargeback
 from chargeback.closing import proof_routes
 from chargeback.deadletters import deadletter_routes
+from chargeback.statements import routes as chargeback
 from enrichment import routes as enrichment
 from enrichment.caller import TicketCaller
 from enrichment.jobs import routes as job_routes
-from gateway import operations
-from gateway.described_bodies import SCHEMAS
-from gateway.description import described_paths
+from gateway.description.described_bodies import SCHEMAS
+from gateway.description.description import described_paths
 from gateway.identity.callers import Caller
+from gateway.requests import operations
 from gateway.routes import INVOCATION_ID, Gateway
 from gateway.subscriptions import management
-from hosting import importable, probes, reference
-from hosting.bounded_bodies import bounded
-from hosting.described_errors import describe_errors
-from hosting.error_answers import add_error_handlers
-from hosting.services import Services
+from hosting.monitoring import probes
+from hosting.services.services import Services
+from hosting.web import importable, reference
+from hosting.web.bounded_bodies import bounded
+from hosting.web.described_errors import describe_errors
+from hosting.web.error_answers import add_error_handlers
 
 DESCRIPTION = """Azure OpenAI behind one address: balanced, limited, metered and charged to subscriptions.
 

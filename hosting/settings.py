@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from enrichment.priorities import PriorityMatrix
+from enrichment.suggestions.priorities import PriorityMatrix
 
 DEMO_CATALOG = Path(__file__).parent.parent / "local" / "demo" / "catalog.toml"
 

@@ -6,8 +6,8 @@ SDK as on Azure.
 
 from typing import Final
 
-from hosting.events import EventHubStream
-from hosting.seams import Seams
+from hosting.eventhubs.events import EventHubStream
+from hosting.services.seams import Seams
 from hosting.settings import Settings
 from local.state import state_folder, streams_of
 from local.tables import SQLiteTables

@@ -15,15 +15,15 @@ from typing import Final
 import uvloop
 from pydantic import ValidationError
 
-from gateway.catalog_file import CatalogError
+from gateway.catalog.catalog_file import CatalogError
 from hosting.settings import WrongSettings
 from local.child import NotReady
 from local.demonstration import Demo, running_demo
-from local.host import Host, HttpServer
-from local.invocations import NotServable
+from local.events.streams import FILES, open_streams
+from local.host.host import Host, HttpServer
+from local.host.invocations import NotServable
 from local.ready import ready_text
 from local.state import open_state_folder, state_folder
-from local.streams import FILES, open_streams
 
 _STOP_SECONDS: Final = 2.0
 _FIRST_ANSWER_SECONDS: Final = 60.0

@@ -5,7 +5,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from local.events import LocalStreams
+from local.events.events import LocalStreams
 
 
 def state_folder() -> Path:

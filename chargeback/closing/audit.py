@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time
 from itertools import pairwise
 from typing import Final
 
-from chargeback.books import DAY, Counts, LaneBooks, Share
+from chargeback.closing.books import DAY, Counts, LaneBooks, Share
 from chargeback.closing.proofs import LaneProof, Proof, ProofTotals
 from chargeback.lanes.lanes import Head, Lane
 

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from chargeback.books import DAY, Books, Counts, LaneBooks
 from chargeback.closing import proofs
 from chargeback.closing.audit import Evidence, agrees, audit
+from chargeback.closing.books import DAY, Books, Counts, LaneBooks
+from chargeback.closing.hub import Hub
 from chargeback.closing.proofs import PROOFS, Proof
 from chargeback.errors import DayInvalid
-from chargeback.hub import Hub
 from chargeback.lanes.lanes import Lane
 from chargeback.periods import next_month
 from seams.clock import Clock

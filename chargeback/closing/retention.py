@@ -15,7 +15,7 @@ from typing import Final
 
 from chargeback.closing.partitions import PARTITIONS, DetailDay, PartitionIndex
 from chargeback.concurrency import all_of
-from chargeback.details import USAGE, detail_partition
+from chargeback.ledger.details import USAGE, detail_partition
 from chargeback.periods import next_month
 from seams.clock import Clock
 from seams.tables import MAX_OPERATIONS, Delete, Table, TableConflict, Tables

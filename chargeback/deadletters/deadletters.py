@@ -15,9 +15,9 @@ import msgspec
 from msgspec.inspect import StrType, StructType, type_info
 
 from chargeback.columns import as_bytes, as_datetime, as_int
-from chargeback.details import RETENTION
 from chargeback.lanes.lanes import Lane
-from chargeback.rollups import day_of
+from chargeback.ledger.details import RETENTION
+from chargeback.ledger.rollups import day_of
 from gateway.usage import Intent, Record, UsageEvent, Withdrawal, decode
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Value

@@ -14,13 +14,13 @@ import msgspec
 
 from chargeback.deadletters import deadletters
 from chargeback.deadletters.deadletters import DEADLETTERS, DeadLetter, EventImpossible, Requeue
-from chargeback.details import RETENTION
 from chargeback.errors import (
     AlreadyRequeued,
     DeadLetterNotFound,
     DeadLetterTruncated,
     StillImpossible,
 )
+from chargeback.ledger.details import RETENTION
 from gateway.usage import UsageEvent, encode
 from seams.clock import Clock
 from seams.events import EventStream, ReceivedEvent

@@ -65,8 +65,8 @@ class Head:
 
     `last_seq` is the last number that is in the books, -1 before the first: what is delivered again changes nothing.
     `since` is when the first of them was enqueued, `enqueued_at` the latest such time, `last_intent_at` the latest
-    beginning of a call that announced itself. `ended` holds the marks (see `chargeback.rollups`) of the last 512 calls
-    that ended.
+    beginning of a call that announced itself. `ended` holds the marks (see `chargeback.ledger.rollups`) of the last
+    512 calls that ended.
     """
 
     last_seq: int = -1

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple, Self
 
-from chargeback import rollups
 from chargeback.lanes import intents
 from chargeback.lanes.intents import OpenCall, OpenRows
 from chargeback.lanes.lanes import MAX_GAPS, Head, LaneDay
+from chargeback.ledger import rollups
 from gateway.usage import Intent, Record, UsageEvent, Withdrawal
 
 CLOCKS_DIFFER: Final = timedelta(minutes=1)

@@ -16,7 +16,7 @@ from chargeback.concurrency import MAX_CALLS
 from chargeback.keys import key
 from chargeback.lanes.intents import OpenCall
 from chargeback.lanes.progress import Stray
-from chargeback.rollups import METERS, Names, Rollup, rollup_partition
+from chargeback.ledger.rollups import METERS, Names, Rollup, rollup_partition
 from seams.tables import Entity, Insert, Table, TableConflict, Tables, Upsert, Value
 
 ORPHANS: Final = "orphans"

@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from chargeback import details
+from chargeback.closing.hub import Hub
 from chargeback.closing.partitions import PartitionIndex
 from chargeback.concurrency import MAX_CALLS, MAX_TRIES, all_of, give_way
-from chargeback.details import USAGE
-from chargeback.hub import Hub
 from chargeback.lanes import intents, lanes
 from chargeback.lanes.intents import OPEN, OpenCall, OpenRow
 from chargeback.lanes.lane_journal import known_lanes
 from chargeback.lanes.lanes import HEAD, LANES, Head, Lane
+from chargeback.ledger import details
+from chargeback.ledger.details import USAGE
 from chargeback.orphans.orphans import Orphans
 from chargeback.prices import Prices
 from seams.clock import Clock

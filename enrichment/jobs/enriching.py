@@ -17,7 +17,7 @@ from enrichment.jobs.keys import key_of
 from enrichment.jobs.once import Answered, Once, Promised
 from enrichment.jobs.order import Order
 from enrichment.jobs.work import ENDING_SECONDS, Made
-from enrichment.requests import EnrichRequest
+from enrichment.requests.requests import EnrichRequest
 from seams.tables import TableUnavailable
 
 REPLAYED: Final = "idempotency-replayed"

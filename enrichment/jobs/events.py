@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from enrichment.faults import fault_of
 from enrichment.jobs.job import JobName
 from enrichment.jobs.order import JobBody, Order
+from enrichment.requests.faults import fault_of
 from seams.events import ReceivedEvent
 
 LONGEST_KEY: Final = 4096

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from enrichment.ticket import Ticket
+from enrichment.tickets.ticket import Ticket
 
 IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
     "max_length": 255,

@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from enrichment.jobs.callback import Callback
 from enrichment.jobs.job import JobName, digest_of
-from enrichment.requests import EnrichRequest
+from enrichment.requests.requests import EnrichRequest
 
 _ENVELOPE: Final = frozenset({"id", "subscription", "key", "callback"})
 

@@ -8,15 +8,15 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from enrichment.answers import Enrichment, ErrorBody
-from enrichment.findings import optional
-from enrichment.intake import IntakeRoute
+from enrichment.answers.answers import Enrichment, ErrorBody
+from enrichment.answers.findings import optional
 from enrichment.jobs.accepted import RETRY_SECONDS, AcceptedJob, accepted
 from enrichment.jobs.desk import JobDesk
 from enrichment.jobs.errors import JobNotFound
 from enrichment.jobs.job import JobName
 from enrichment.jobs.keys import IDEMPOTENCY_KEY, key_of
 from enrichment.jobs.order import JobBody, Order
+from enrichment.requests.intake import IntakeRoute
 
 type Responses = dict[int | str, dict[str, Any]]
 

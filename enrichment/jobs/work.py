@@ -10,12 +10,12 @@ from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from enrichment.answers import Enrichment
+from enrichment.answers.answers import Enrichment
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher
 from enrichment.errors import EnrichmentError, GatewayFailed, GatewayRefused
 from enrichment.jobs.job import Failure, JobName
-from enrichment.requests import EnrichRequest
+from enrichment.requests.requests import EnrichRequest
 from seams.tables import TableUnavailable
 
 ENDING_SECONDS: Final = 10.0

@@ -6,18 +6,18 @@ from typing import Final, get_args
 
 from pydantic import BaseModel
 
-from enrichment.answers import TaskWarning
-from enrichment.calls import Asker
+from enrichment.answers.answers import TaskWarning
+from enrichment.answers.findings import Findings, Suggestion, Suggestions
+from enrichment.calls.calls import Asker
+from enrichment.calls.schemas import Schema, closed, fitting, one_of
 from enrichment.case import Case, Found
-from enrichment.claims import claims
-from enrichment.confidence import agreement, band, clamped, confidence
 from enrichment.errors import AnswerUnusable
-from enrichment.findings import Findings, Suggestion, Suggestions
-from enrichment.priorities import LEVELS, PRIORITIES, level_of
 from enrichment.prompts.classification import CLASSIFICATION
-from enrichment.requests import ChosenField, SuggestedField
-from enrichment.schemas import Schema, closed, fitting, one_of
-from enrichment.ticket import Coded, Ticket
+from enrichment.requests.requests import ChosenField, SuggestedField
+from enrichment.suggestions.claims import claims
+from enrichment.suggestions.confidence import agreement, band, clamped, confidence
+from enrichment.suggestions.priorities import LEVELS, PRIORITIES, level_of
+from enrichment.tickets.ticket import Coded, Ticket
 
 _CHOSEN: Final[tuple[ChosenField, ...]] = get_args(ChosenField)
 _LEVELLED: Final[tuple[SuggestedField, ...]] = ("impact", "urgency")

@@ -4,13 +4,13 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from enrichment.answers import TaskWarning
-from enrichment.calls import Asker
+from enrichment.answers.answers import TaskWarning
+from enrichment.answers.findings import Entity, Findings
+from enrichment.calls.calls import Asker
+from enrichment.calls.schemas import strict
 from enrichment.case import Case, Found
-from enrichment.findings import Entity, Findings
-from enrichment.grounding import cited
 from enrichment.prompts.entities import ENTITIES
-from enrichment.schemas import strict
+from enrichment.suggestions.grounding import cited
 
 MAX_ENTITIES: Final = 20
 

@@ -4,13 +4,13 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from enrichment.answers import TaskWarning
-from enrichment.calls import Asker, Hiding
+from enrichment.answers.answers import TaskWarning
+from enrichment.answers.findings import Findings, KnowledgeArticle
+from enrichment.calls.calls import Asker, Hiding
+from enrichment.calls.schemas import strict
 from enrichment.case import Case, Found
-from enrichment.findings import Findings, KnowledgeArticle
-from enrichment.grounding import Sentence, grounded, joined
 from enrichment.prompts.knowledge_article import KNOWLEDGE_ARTICLE
-from enrichment.schemas import strict
+from enrichment.suggestions.grounding import Sentence, grounded, joined
 
 MAX_KEYWORDS: Final = 8
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from enrichment.calls import Asker
+from enrichment.calls.calls import Asker
 from enrichment.case import Case, Found
 from enrichment.prompts.classification import CLASSIFICATION
 from enrichment.prompts.entities import ENTITIES

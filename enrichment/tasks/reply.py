@@ -5,14 +5,14 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from enrichment.answers import TaskWarning
-from enrichment.calls import Asker
+from enrichment.answers.answers import TaskWarning
+from enrichment.answers.findings import Findings, Reply
+from enrichment.calls.calls import Asker
+from enrichment.calls.schemas import strict
 from enrichment.case import Case, Found
 from enrichment.errors import AnswerUnusable
-from enrichment.findings import Findings, Reply
-from enrichment.grounding import cited, searchable
 from enrichment.prompts.reply import REPLY
-from enrichment.schemas import strict
+from enrichment.suggestions.grounding import cited, searchable
 
 _RUN: Final = 6
 """So many words of a note in a row are no chance; nor is a whole shorter note of at least `_FEWEST`."""

@@ -4,15 +4,15 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from enrichment.answers import TaskWarning
-from enrichment.calls import Asker
+from enrichment.answers.answers import TaskWarning
+from enrichment.answers.findings import Citation, Findings, ResolutionNotes, Suggestion, Suggestions
+from enrichment.calls.calls import Asker
+from enrichment.calls.schemas import strict
 from enrichment.case import REPORT, Case, Found
-from enrichment.confidence import band, clamped, confidence
-from enrichment.findings import Citation, Findings, ResolutionNotes, Suggestion, Suggestions
-from enrichment.grounding import Sentence, grounded, joined
 from enrichment.prompts.resolution_notes import RESOLUTION_NOTES
-from enrichment.schemas import strict
-from enrichment.ticket import Coded
+from enrichment.suggestions.confidence import band, clamped, confidence
+from enrichment.suggestions.grounding import Sentence, grounded, joined
+from enrichment.tickets.ticket import Coded
 
 
 class ResolutionNotesAnswer(BaseModel):

@@ -4,14 +4,14 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from enrichment.answers import TaskWarning
-from enrichment.calls import Asker
+from enrichment.answers.answers import TaskWarning
+from enrichment.answers.findings import Findings, Sentiment
+from enrichment.calls.calls import Asker
+from enrichment.calls.schemas import strict
 from enrichment.case import Case, Found
-from enrichment.confidence import band, confidence
-from enrichment.findings import Findings, Sentiment
-from enrichment.material import Part
 from enrichment.prompts.sentiment import SENTIMENT
-from enrichment.schemas import strict
+from enrichment.suggestions.confidence import band, confidence
+from enrichment.tickets.material import Part
 
 _FEWEST_WORDS: Final = 2
 """A trend has two ends."""

@@ -1,9 +1,9 @@
 """Tickets of the history that are like this one. No model writes anything here."""
 
-from enrichment.answers import TaskWarning
-from enrichment.calls import Asker
+from enrichment.answers.answers import TaskWarning
+from enrichment.answers.findings import Findings, SimilarTicket, SimilarTickets
+from enrichment.calls.calls import Asker
 from enrichment.case import Case, Found
-from enrichment.findings import Findings, SimilarTicket, SimilarTickets
 
 
 async def run(case: Case, _: Asker) -> Found:

@@ -4,12 +4,12 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from enrichment.calls import Asker
+from enrichment.answers.findings import Findings, TicketSummary
+from enrichment.calls.calls import Asker
+from enrichment.calls.schemas import strict
 from enrichment.case import Case, Found
-from enrichment.findings import Findings, TicketSummary
-from enrichment.grounding import Sentence, grounded, joined
 from enrichment.prompts.summary import SUMMARY
-from enrichment.schemas import strict
+from enrichment.suggestions.grounding import Sentence, grounded, joined
 
 
 class SummaryAnswer(BaseModel):

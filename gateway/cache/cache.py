@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from math import sumprod
 from typing import Final
 
-from gateway.answers import AnswerReport
-from gateway.attempt import Attempt
+from gateway.answers.reports import AnswerReport
+from gateway.attempts.attempt import Attempt
 from gateway.cache import cacheable
 from gateway.cache.cacheable import OPERATIONS
 from gateway.cache.caching import BYPASS, HIT, LONGEST_ANSWER, MISS, Caching, KeptAnswer
@@ -26,7 +26,7 @@ from gateway.cache.kept_memory import Front, Questions
 from gateway.cache.kept_rows import KeptRows, Question
 from gateway.cache.turns import Turn
 from gateway.call import Call
-from gateway.catalog import CacheRules
+from gateway.catalog.catalog import CacheRules
 from gateway.upstream.upstream import header
 from gateway.usage import Meters, Outcome
 from seams.clock import Clock

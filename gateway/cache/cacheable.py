@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import operations
-from gateway.bodies import NOT_JSON
 from gateway.cache.turns import Turn, last_turn, telling_tokens
 from gateway.call import Call
-from gateway.catalog import CacheRules, CallerToken, Subscription
+from gateway.catalog.catalog import CacheRules, CallerToken, Subscription
+from gateway.requests import operations
+from gateway.requests.bodies import NOT_JSON
 
 OPERATIONS: Final = operations.METERED
 LONGEST_REQUEST: Final = 256 * 1024

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.bodies import NOT_JSON, Receive
+from gateway.answers.relay import Send
 from gateway.identity.callers import SCOPE_KEY, Caller
-from gateway.relay import Send
+from gateway.requests.bodies import NOT_JSON, Receive
 
 type App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Final
 
+from gateway.answers.relay import Send, own_headers
 from gateway.cache.caching import KeptAnswer
 from gateway.call import Call
-from gateway.relay import Send, own_headers
 
 PIECE: Final = 65_536
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway import operations
+from gateway.requests import operations
 
 LONGEST_TEXT: Final = 2000
 """Characters; longer texts are hardly ever asked twice in other words, and comparing them takes its time."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from gateway.catalog import Subscription
+from gateway.catalog.catalog import Subscription
 from gateway.errors import Forbidden, TokenRefused, Unauthenticated
 
 KEY_HEADERS = (b"ocp-apim-subscription-key", b"api-key")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.catalog import Period
+from gateway.catalog.catalog import Period
 from gateway.limits.periods import Moment, Starts
 
 KEPT_PERIODS: Final = 3

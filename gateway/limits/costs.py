@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final, Protocol
 
-from gateway.catalog import Deployment
+from gateway.catalog.catalog import Deployment
 from gateway.limits.estimates import Estimate
 from gateway.limits.limits import units
 from gateway.usage import DeploymentType, Meters, UsageEvent

@@ -6,9 +6,9 @@ caller allows, or what answers had on average where it names no bound. Nothing i
 
 from typing import Final, NamedTuple
 
-from gateway import operations
-from gateway.answers import MOST_TOKENS
-from gateway.bodies import Peek
+from gateway.answers.reports import MOST_TOKENS
+from gateway.requests import operations
+from gateway.requests.bodies import Peek
 
 FIRST_RATIO: Final = 0.25
 """Tokens per byte of a body: English text has four characters a token."""

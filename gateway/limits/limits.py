@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from gateway.catalog import DeploymentLimits, Period
+from gateway.catalog.catalog import DeploymentLimits, Period
 from gateway.limits.balances import Balance
 from gateway.limits.periods import Moment
 from gateway.limits.windows import Entry, Window

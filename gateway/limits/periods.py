@@ -4,7 +4,7 @@ import math
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
-from gateway.catalog import Period
+from gateway.catalog.catalog import Period
 from seams.clock import Clock
 
 DAY_SECONDS = 86_400

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.catalog import DeploymentLimits, Subscription
+from gateway.catalog.catalog import DeploymentLimits, Subscription
 from gateway.limits.estimates import Estimate, Learned
 from gateway.limits.limits import Allowance, Demand
 from gateway.limits.sharing import WHOLE, Group

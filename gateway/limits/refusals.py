@@ -6,7 +6,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Final
 
-from gateway.catalog import Period, Subscription
+from gateway.catalog.catalog import Period, Subscription
 from gateway.errors import BudgetExceeded, GatewayError, QuotaExceeded, RateLimited
 from gateway.limits.limits import MONEY_UNIT, Allowance, Demand, Kind
 from gateway.limits.periods import Moment, end

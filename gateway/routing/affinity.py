@@ -13,8 +13,8 @@ import logging
 from collections import OrderedDict
 from dataclasses import asdict
 
-from gateway import operations
 from gateway.call import Call
+from gateway.requests import operations
 from gateway.routing.home import Home
 from gateway.routing.resources import made_in
 from seams.tables import Entity, TableError, Tables, Upsert

@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from gateway.catalog import Member
+from gateway.catalog.catalog import Member
 
 
 def choose_member(

@@ -7,7 +7,7 @@ tried it. Cooldowns belong to a deployment of a backend, as Azure's limits do; b
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
-from gateway.catalog import Deployment, Member
+from gateway.catalog.catalog import Deployment, Member
 from gateway.observer import UNOBSERVED, Observer
 from gateway.routing.breaker import Breaker, BreakerRules, BreakerState
 from gateway.routing.choice import choose_member

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from gateway.catalog import Member
+from gateway.catalog.catalog import Member
 from gateway.routing.cooldown import LONGEST
 from gateway.routing.pool import Pool
 from seams.clock import Clock

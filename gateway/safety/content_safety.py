@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.bodies import NOT_JSON
+from gateway.requests.bodies import NOT_JSON
 from gateway.upstream.upstream import Request, Upstream, UpstreamError, whole
 from seams.tokens import TokenSource, TokenUnavailable
 

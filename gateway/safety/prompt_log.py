@@ -14,10 +14,10 @@ from datetime import datetime
 
 import msgspec
 
+from gateway.answers.streaming import texts_of
 from gateway.call import Call
 from gateway.safety.prompts import messages_in
 from gateway.safety.redaction import LONGEST_SECRET, redact
-from gateway.streaming import texts_of
 from gateway.usage import Outcome
 from seams.clock import Clock
 from seams.events import EventStream, StreamUnavailable

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from gateway import operations
-from gateway.bodies import NOT_JSON
+from gateway.requests import operations
+from gateway.requests.bodies import NOT_JSON
 
 USER = "user"
 TOOL = "tool"

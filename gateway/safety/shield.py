@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Final, Protocol
 
-from gateway import operations
 from gateway.call import Call
 from gateway.errors import PromptAttack, PromptUnchecked
+from gateway.requests import operations
 from gateway.safety.content_safety import (
     LONGEST_DOCUMENTS,
     LONGEST_PROMPT,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.catalog import Catalog
+from gateway.catalog.catalog import Catalog
 from gateway.identity.callers import Caller
 from gateway.identity.keys import digest_of
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import batched
 
-from gateway.catalog import Catalog
+from gateway.catalog.catalog import Catalog
 from gateway.errors import SubscriptionsUnavailable, TooManyLookups
 from gateway.identity.callers import Caller
 from gateway.identity.keys import digest_of, well_formed

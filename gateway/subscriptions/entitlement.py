@@ -12,7 +12,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
-from gateway.catalog import Budget, CacheRules, Currency, DeploymentLimits, Limits, Period, Quota, Safety, Subscription
+from gateway.catalog.catalog import (
+    Budget,
+    CacheRules,
+    Currency,
+    DeploymentLimits,
+    Limits,
+    Period,
+    Quota,
+    Safety,
+    Subscription,
+)
 
 LONGEST_TTL = 30 * 24 * 3600
 """Seconds."""

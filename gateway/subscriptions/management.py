@@ -12,11 +12,11 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from starlette.types import Message
 
-from gateway.bodies import BodyRules, read_body
-from gateway.catalog import Subscription
+from gateway.catalog.catalog import Subscription
 from gateway.errors import CallerLeft, Forbidden, GatewayError, InvalidRequest, SubscriptionInvalid
 from gateway.identity.callers import Caller
 from gateway.identity.keys import Slot
+from gateway.requests.bodies import BodyRules, read_body
 from gateway.subscriptions.entitlement import NAME, Entitlement, Name, problem
 from gateway.subscriptions.register import Keyed, SubscriptionRegister, version_of
 from gateway.subscriptions.store import StoredSubscription

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.catalog import Catalog, Subscription
+from gateway.catalog.catalog import Catalog, Subscription
 from gateway.errors import (
     SubscriptionChanged,
     SubscriptionExists,

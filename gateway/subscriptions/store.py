@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from gateway.catalog import Subscription
+from gateway.catalog.catalog import Subscription
 from gateway.errors import SubscriptionUnreadable
 from gateway.subscriptions.entitlement import Entitlement
 from gateway.subscriptions.index import Proof, SubscriptionIndex

@@ -9,8 +9,8 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Final, Self
 
-from gateway.bodies import BodyRules, Receive, too_large, too_slow
 from gateway.errors import CallerLeft, GatewayError, InvalidRequest, UploadInterrupted
+from gateway.requests.bodies import BodyRules, Receive, too_large, too_slow
 from gateway.uploads.forms import FormReader
 from gateway.uploads.spool import Spool, UploadSpace
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-VOCABULARIES = Path(__file__).parents[2] / "gateway" / "vocabularies"
+VOCABULARIES = Path(__file__).parents[2] / "gateway" / "metering" / "vocabularies"
 """Where the repository keeps tiktoken's vocabularies, under tiktoken's own cache names."""
 
 Count = Annotated[int, msgspec.Meta(ge=0)]

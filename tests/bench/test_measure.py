@@ -20,7 +20,7 @@ from bench.processes import PROC, Measured, running
 from bench.scenarios import CHUNK_BYTES, SCENARIOS
 from bench.targets import Target, catalog, upstream
 from bench.upstream import JSON_ANSWER, STREAM_ANSWER
-from gateway.catalog_file import load_catalog
+from gateway.catalog.catalog_file import load_catalog
 
 pytestmark = pytest.mark.skipif(not (PROC / "self" / "schedstat").exists(), reason="CPU times come from Linux's /proc")
 

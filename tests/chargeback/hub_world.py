@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from chargeback.closing.closing import Closing
-from chargeback.ledger import Ledger
+from chargeback.ledger.ledger import Ledger
 from chargeback.prices import Prices
 from gateway.usage import Intent, Meters, UsageEvent, Withdrawal, encode
 from seams.events import ReceivedEvent

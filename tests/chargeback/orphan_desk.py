@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chargeback.ledger import Ledger
-from chargeback.models import Statement
+from chargeback.ledger.ledger import Ledger
 from chargeback.orphans.sweep import OrphanSweep
 from chargeback.prices import Prices
-from chargeback.statements import Statements
+from chargeback.statements.models import Statement
+from chargeback.statements.statements import Statements
 from gateway.usage import Intent, Meters, Record, UsageEvent, encode
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Tables

@@ -8,7 +8,7 @@ from datetime import date
 from chargeback.lanes import lanes
 from chargeback.lanes.lane_journal import known_lanes
 from chargeback.lanes.lanes import LANES
-from chargeback.rollups import ROLLUPS, from_entity
+from chargeback.ledger.rollups import ROLLUPS, from_entity
 from gateway.usage import UsageEvent
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Operation, Table, TableConflict, Tables, TableUnavailable, Upsert

@@ -10,15 +10,15 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chargeback import routes
 from chargeback.closing import proof_routes
 from chargeback.closing.closing import Closing
 from chargeback.deadletters import deadletter_routes
 from chargeback.deadletters.requeueing import DeadLetters
 from chargeback.errors import ChargebackError
 from chargeback.prices import Prices
-from chargeback.statements import Statements
-from local.events import LocalStream
+from chargeback.statements import routes
+from chargeback.statements.statements import Statements
+from local.events.events import LocalStream
 from seams.clock import SystemClock
 from seams.tables import Tables
 from tests.chargeback.readers import OPERATOR, in_openai_shape, reader_of

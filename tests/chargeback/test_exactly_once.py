@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from chargeback import rollups as folding
-from chargeback.details import USAGE
-from chargeback.ledger import Ledger
+from chargeback.ledger import rollups as folding
+from chargeback.ledger.details import USAGE
+from chargeback.ledger.ledger import Ledger
+from chargeback.ledger.rollups import Numbered, Rollup, fold
 from chargeback.prices import Prices
-from chargeback.rollups import Numbered, Rollup, fold
 from gateway.usage import Meters, UsageEvent
 from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
@@ -159,7 +159,7 @@ async def test_sigkill_in_mid_collecting_leaves_exact_sums(tables: Tables, hub_o
     total = hub.expected()["events"]
     # Forked from a process that has the imports: spawning one would take longer than collecting.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["chargeback.ledger", "genai_prices.data", "local.tables"])
+    context.set_forkserver_preload(["chargeback.ledger.ledger", "genai_prices.data", "local.tables"])
     killed_at = []
     for share in (0.1, 0.3, 0.5, 0.7):
         process = context.Process(target=collect_until_killed, args=(tmp_path / "tables.db", batches))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hosting.events import EventHubStream
+from hosting.eventhubs.events import EventHubStream
 from local.eventhubs.server import serve
-from local.events import LocalStream
+from local.events.events import LocalStream
 from seams.clock import SystemClock
 from seams.events import EventStream, StreamUnavailable
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import get_args
 
-from enrichment.answers import DIGEST, TaskWarning
-from enrichment.requests import EnrichRequest, TaskName
+from enrichment.answers.answers import DIGEST, TaskWarning
+from enrichment.requests.requests import EnrichRequest, TaskName
 
 PAGE = Path(__file__).parents[2] / "docs" / "enrichment.md"
 

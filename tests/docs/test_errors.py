@@ -15,7 +15,7 @@ from enrichment import errors as enrichment
 from enrichment.errors import EnrichmentError
 from enrichment.jobs.errors import StillRunning
 from gateway.errors import GatewayError, NoBackend
-from hosting.error_answers import add_error_handlers
+from hosting.web.error_answers import add_error_handlers
 from seams.events import StreamUnavailable
 from seams.tables import TableUnavailable
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.catalog import Catalog
-from gateway.catalog_file import load_catalog
+from gateway.catalog.catalog import Catalog
+from gateway.catalog.catalog_file import load_catalog
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "http://127.0.0.1:7071"

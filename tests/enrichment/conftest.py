@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher, EnricherRules
 from enrichment.routes import router
-from hosting.models import Models
+from hosting.services.models import Models
 from tests.enrichment.fake_gateway import PATIENCE_SECONDS, FakeGateway, PerToken
 from tests.served import served
 

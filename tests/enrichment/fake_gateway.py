@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from enrichment.calls import ModelCall
+from enrichment.calls.calls import ModelCall
 
 type Reply = Callable[[Receive, Send], Awaitable[None]]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx2
 
-from enrichment.answers import Enrichment
+from enrichment.answers.answers import Enrichment
 
 TICKET = {
     "number": "INC7",

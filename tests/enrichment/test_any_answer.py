@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrichment import digest
 from enrichment.caller import TicketCaller
+from enrichment.calls import digest
+from enrichment.calls.schemas import Schema
 from enrichment.enricher import Enricher, EnricherRules
-from enrichment.requests import EnrichRequest
-from enrichment.schemas import Schema
+from enrichment.requests.requests import EnrichRequest
 from enrichment.tasks import (
     classification,
     entities,
@@ -23,8 +23,8 @@ from enrichment.tasks import (
     summary,
 )
 from enrichment.tasks.registry import TASKS
-from enrichment.ticket import Coded
-from hosting.models import Models
+from enrichment.tickets.ticket import Coded
+from hosting.services.models import Models
 from tests.enrichment.fake_gateway import FakeGateway, PerToken
 from tests.enrichment.printer import CHOICES, TICKET
 

@@ -7,11 +7,11 @@ import pytest
 from starlette.types import Receive, Send
 
 from enrichment.caller import TicketCaller
-from enrichment.calls import ModelCall
+from enrichment.calls.calls import ModelCall
 from enrichment.enricher import Enricher, EnricherRules
 from enrichment.errors import GatewayRefused
-from enrichment.requests import EnrichRequest
-from hosting.models import Models
+from enrichment.requests.requests import EnrichRequest
+from hosting.services.models import Models
 from tests.enrichment.fake_gateway import FakeGateway, PerToken, completion, says
 from tests.enrichment.printer import CHOICES, CLASSIFICATION, SUMMARY, TICKET
 

@@ -8,14 +8,14 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from openapi_spec_validator import validate
 
-from enrichment.answers import Summary
+from enrichment.answers.answers import Summary
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher, EnricherRules
 from enrichment.errors import GatewayTimeout
-from enrichment.requests import EnrichRequest, Question
+from enrichment.requests.requests import EnrichRequest, Question
 from enrichment.routes import router
-from enrichment.ticket import Ticket
-from hosting.models import Models
+from enrichment.tickets.ticket import Ticket
+from hosting.services.models import Models
 from tests.enrichment.fake_gateway import FakeGateway, PerToken, Script
 
 ENRICHER = Enricher(EnricherRules(deployment="tickets-model"), PerToken())

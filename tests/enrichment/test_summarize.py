@@ -8,13 +8,13 @@ import httpx2
 import pytest
 from starlette.types import Receive, Send
 
-from enrichment.calls import Way
-from enrichment.digest import PIECES
+from enrichment.calls.calls import Way
+from enrichment.calls.digest import PIECES
 from enrichment.errors import GatewayTimeout
-from enrichment.material import Part
 from enrichment.paragraphs import paragraph
 from enrichment.privacy.placeholders import Placeholders
-from hosting.models import Models
+from enrichment.tickets.material import Part
+from hosting.services.models import Models
 from tests.enrichment.fake_gateway import PATIENCE_SECONDS, FakeGateway, completion, says
 
 TICKET = {"number": "INC7", "short_description": "Printer is on fire", "description": "Smoke since nine o'clock."}

@@ -14,24 +14,25 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 from chargeback.prices import Prices
 from gateway import usage
-from gateway.answers import split_version
-from gateway.bodies import BodyRules
+from gateway.answers.relay import Relay, StreamRules
+from gateway.answers.reports import split_version
+from gateway.attempts.dispatch import Dispatcher, DispatchRules
 from gateway.cache.cache import Cache
 from gateway.cache.embeddings import Embeddings
 from gateway.cache.kept_rows import KeptRows
-from gateway.catalog_file import load_catalog
-from gateway.dispatch import Dispatcher, DispatchRules
+from gateway.catalog.catalog_file import load_catalog
 from gateway.identity.callers import Callers
-from gateway.intake import Intake
 from gateway.limits.limiter import Limiter
 from gateway.limits.sharing import Sharing
-from gateway.metering import Meter
+from gateway.metering.metering import Meter
+from gateway.metering.open_responses import OpenResponses
+from gateway.metering.tokens import VOCABULARIES, TokenCounter
 from gateway.observer import UNOBSERVED, Observer
-from gateway.open_responses import OpenResponses
 from gateway.publishing.delivery import Delivery
 from gateway.publishing.outbox import Outbox
 from gateway.publishing.publisher import UsagePublisher
-from gateway.relay import Relay, StreamRules
+from gateway.requests.bodies import BodyRules
+from gateway.requests.intake import Intake
 from gateway.routes import Gateway
 from gateway.routing.affinity import Affinity
 from gateway.routing.breaker import BreakerRules
@@ -40,10 +41,9 @@ from gateway.routing.shared_cooldowns import SharedCooldowns
 from gateway.safety.prompt_log import PromptLog
 from gateway.safety.shield import NO_DETECTOR, PromptShield
 from gateway.subscriptions.catalog_directory import CatalogDirectory
-from gateway.tokens import VOCABULARIES, TokenCounter
 from gateway.upstream.http11 import Http11Upstream
 from gateway.usage import Record, UsageEvent
-from hosting.charges import StatementPricing
+from hosting.services.charges import StatementPricing
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings, Deployment
 from local.simulator.tokens import Tokenizers

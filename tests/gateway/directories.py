@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.catalog import Catalog
-from gateway.catalog_file import load_catalog
+from gateway.catalog.catalog import Catalog
+from gateway.catalog.catalog_file import load_catalog
 from gateway.identity.keys import new_key
 from gateway.subscriptions.directory import DirectoryRules, StoredDirectory
 from gateway.subscriptions.entitlement import Entitlement

@@ -4,11 +4,11 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from gateway import operations
-from gateway.bodies import Peek
 from gateway.call import Call
-from gateway.catalog import Backend, Deployment, ManagedIdentity, Member, Subscription
+from gateway.catalog.catalog import Backend, Deployment, ManagedIdentity, Member, Subscription
 from gateway.identity.callers import Caller
+from gateway.requests import operations
+from gateway.requests.bodies import Peek
 from gateway.subscriptions.entitlement import Entitlement
 from gateway.usage import Meters, UsageEvent
 

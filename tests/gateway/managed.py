@@ -13,7 +13,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from hosting.app import create_app
-from hosting.services import build_services
+from hosting.services.services import build_services
 from hosting.settings import Settings
 from local.simulator.server import Simulator
 from seams.clock import SystemClock

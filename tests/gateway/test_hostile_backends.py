@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.streaming import MOST_TEXT, TEXT_OF_CHAT, StreamReader
-from gateway.tokens import TokenCounter
+from gateway.answers.streaming import MOST_TEXT, TEXT_OF_CHAT, StreamReader
+from gateway.metering.tokens import TokenCounter
 from tests.gateway.conftest import KEY, RunningGateway, catalog_of, run_gateway
 
 type Speak = Callable[[asyncio.StreamWriter], Awaitable[None]]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.catalog import NO_LIMITS, Deployment, Subscription
+from gateway.catalog.catalog import NO_LIMITS, Deployment, Subscription
 from gateway.errors import DeploymentNotFound
 from gateway.identity.callers import Caller
 from gateway.models import model, model_list

@@ -9,11 +9,11 @@ import openai
 import pytest
 
 from gateway.call import Call
-from gateway.catalog import Member
+from gateway.catalog.catalog import Member
 from gateway.errors import GatewayError
+from gateway.metering.tokens import TokenCounter
 from gateway.observer import NoObserver
 from gateway.routing.breaker import Breaker, BreakerRules, BreakerState
-from gateway.tokens import TokenCounter
 from gateway.usage import UsageEvent
 from local.simulator.faults import Cut, Status
 from local.simulator.server import Simulator

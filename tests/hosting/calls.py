@@ -2,11 +2,11 @@
 
 import msgspec
 
-from gateway.bodies import Peek
 from gateway.call import Call
-from gateway.catalog import ApiKey, Backend, Deployment, Limits, Member, Subscription
+from gateway.catalog.catalog import ApiKey, Backend, Deployment, Limits, Member, Subscription
 from gateway.identity.callers import Caller
-from gateway.operations import target
+from gateway.requests.bodies import Peek
+from gateway.requests.operations import target
 from gateway.usage import UsageEvent
 from tests.gateway.event import an_event
 

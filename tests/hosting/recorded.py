@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
-from hosting.telemetry import OpenTelemetry
+from hosting.monitoring.telemetry import OpenTelemetry
 from seams.clock import SystemClock
 
 

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from hosting.app import create_app
-from hosting.services import build_services
+from hosting.services.services import build_services
 from hosting.settings import Settings, WrongSettings
 from tests.gateway.conftest import OPERATOR_KEY, key_hash
 

@@ -88,7 +88,7 @@ async def test_off_it_is_not_even_imported() -> None:
     """Without the setting, importing the function app loads neither the exporter nor the SDK."""
     imported = await python(
         "-c",
-        "import sys, hosting.app, hosting.services, hosting.asgi\n"
+        "import sys, hosting.app, hosting.services.services, hosting.functions.asgi\n"
         "print([name for name in sys.modules if name.startswith(('azure.monitor', 'opentelemetry.sdk'))])",
     )
     assert imported == "[]\n"

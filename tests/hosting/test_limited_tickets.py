@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from gateway.tokens import VOCABULARIES
+from gateway.metering.tokens import VOCABULARIES
 from hosting.app import create_app
-from hosting.services import build_services
+from hosting.services.services import build_services
 from hosting.settings import Settings
 from local.simulator.server import serve_all
 from local.simulator.settings import BackendSettings

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from hosting.app import create_app
-from hosting.services import Services, build_services
+from hosting.services.services import Services, build_services
 from hosting.settings import Settings
 from local.simulator.server import Simulator, serve
 from local.simulator.settings import BackendSettings, Deployment

@@ -22,7 +22,7 @@ from gateway.publishing.publisher import UsagePublisher
 from gateway.publishing.republisher import Republisher
 from gateway.routing.breaker import BreakerRules
 from gateway.usage import UsageEvent
-from hosting.events import EventHubStream
+from hosting.eventhubs.events import EventHubStream
 from local.eventhubs.faults import NO_FAULTS, Faults
 from local.eventhubs.server import StandIn, serve
 from local.tables import SQLiteTables

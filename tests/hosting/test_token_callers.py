@@ -12,9 +12,9 @@ import openai
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
-from gateway.tokens import VOCABULARIES
+from gateway.metering.tokens import VOCABULARIES
 from hosting.app import create_app
-from hosting.services import build_services
+from hosting.services.services import build_services
 from hosting.settings import Settings, WrongSettings
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings, Deployment

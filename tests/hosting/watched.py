@@ -10,9 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway.tokens import VOCABULARIES
+from gateway.metering.tokens import VOCABULARIES
 from hosting.app import create_app
-from hosting.services import Services, build_services
+from hosting.services.services import Services, build_services
 from hosting.settings import Settings
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.catalog_file import load_catalog
+from gateway.catalog.catalog_file import load_catalog
 from local.child import NotReady
 from local.demonstration import DEMO, KEYS, demo_catalog, running_demo
 from local.simulator.settings import parse_backends

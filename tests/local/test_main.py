@@ -273,9 +273,9 @@ def broken_app(tmp_path: Path, text: str) -> Path:
     ("text", "code", "told"),
     [
         (
-            "from gateway.catalog_file import CatalogError\nraise CatalogError('x.toml', ['a.b: wrong', 'c: missing'])",
+            "from gateway.catalog.catalog_file import CatalogError\nraise CatalogError('x.toml', ['a: bad', 'c: bad'])",
             2,
-            ["The catalog x.toml is not valid:", "  a.b: wrong", "  c: missing"],
+            ["The catalog x.toml is not valid:", "  a: bad", "  c: bad"],
         ),
         (
             "import os\nos.environ['MAX_ATTEMPTS'] = '0'\nfrom hosting.settings import Settings\nSettings()",

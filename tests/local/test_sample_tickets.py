@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from enrichment.fence import visible
+from enrichment.calls.fence import visible
 from enrichment.privacy.placeholders import Placeholders
-from enrichment.requests import EnrichRequest
+from enrichment.requests.requests import EnrichRequest
 
 TICKETS = Path(__file__).parents[2] / "local" / "demo" / "tickets"
 LABELLED = Path(__file__).parents[2] / "evaluation" / "incidents.json"

@@ -13,9 +13,9 @@ from typing import Any, get_args
 import httpx2
 import pytest
 
-from enrichment.answers import Enrichment
-from enrichment.requests import TaskName
-from gateway.tokens import VOCABULARIES
+from enrichment.answers.answers import Enrichment
+from enrichment.requests.requests import TaskName
+from gateway.metering.tokens import VOCABULARIES
 from local.simulator.server import serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers

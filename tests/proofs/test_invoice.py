@@ -15,7 +15,7 @@ import openai
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
-from gateway.tokens import VOCABULARIES
+from gateway.metering.tokens import VOCABULARIES
 from local.simulator.faults import (
     AnyFault,
     Cut,

@@ -17,10 +17,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from chargeback.details import USAGE
 from chargeback.lanes.lanes import LANES
+from chargeback.ledger.details import USAGE
 from chargeback.orphans.orphans import ORPHANS
-from gateway.tokens import VOCABULARIES
+from gateway.metering.tokens import VOCABULARIES
 from local.simulator.faults import Stall
 from local.simulator.invoice import Line
 from local.simulator.server import serve_all

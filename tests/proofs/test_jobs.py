@@ -20,9 +20,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from enrichment.jobs.deliveries import signature
-from gateway.tokens import VOCABULARIES
-from local.event_log import PARTITIONS
-from local.events import LocalStream
+from gateway.metering.tokens import VOCABULARIES
+from local.events.event_log import PARTITIONS
+from local.events.events import LocalStream
 from local.simulator.faults import Slow
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings

@@ -13,7 +13,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from gateway import usage
-from gateway.tokens import VOCABULARIES
+from gateway.metering.tokens import VOCABULARIES
 from gateway.usage import Intent, Record, UsageEvent
 from local.simulator.faults import Stall
 from local.simulator.server import Simulator, serve_all

@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx2
 
-from gateway.answers import split_version
-from local.events import LocalStream
+from gateway.answers.reports import split_version
+from local.events.events import LocalStream
 from local.simulator.server import Simulator
 from local.tables import SQLiteTables
 from tests.gateway.conftest import OPERATOR_KEY, UPSTREAM_KEY

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.tokens import VOCABULARIES, TokenCounter
+from gateway.metering.tokens import VOCABULARIES, TokenCounter
 from local.simulator.server import serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chargeback.books import Counts, LaneBooks
 from chargeback.closing.audit import Evidence, audit
+from chargeback.closing.books import Counts, LaneBooks
 from chargeback.lanes.lanes import Head, Lane, LaneDay
 
 DAY = date(2026, 11, 20)

@@ -7,7 +7,7 @@ import pytest
 from chargeback.closing.close_of_day import CloseOfDay
 from chargeback.closing.proofs import PROOFS
 from chargeback.closing.retention import Retention
-from chargeback.details import USAGE
+from chargeback.ledger.details import USAGE
 from chargeback.prices import Prices
 from seams.events import StreamUnavailable
 from seams.tables import Tables

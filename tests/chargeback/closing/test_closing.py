@@ -7,11 +7,11 @@ import pytest
 
 from chargeback.closing.proofs import PROOFS, Proof, from_entity
 from chargeback.deadletters.deadletters import DEADLETTERS
-from chargeback.details import USAGE
 from chargeback.errors import DayInvalid
 from chargeback.lanes.lanes import LANES, day_row
+from chargeback.ledger.details import USAGE
+from chargeback.ledger.rollups import ROLLUPS
 from chargeback.prices import Prices
-from chargeback.rollups import ROLLUPS
 from seams.tables import Delete, Entity, Table, Tables, TableUnavailable, Upsert
 from tests.chargeback.hub_world import DAY, NEXT_NIGHT, NOON, World, event, intent, withdrawal
 from tests.chargeback.staging import FailingAt, rows

@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime
 import pytest
 
 from chargeback.closing.partitions import PARTITIONS, PartitionIndex
-from chargeback.details import USAGE
-from chargeback.ledger import Ledger
+from chargeback.ledger.details import USAGE
+from chargeback.ledger.ledger import Ledger
+from chargeback.ledger.rollups import ROLLUPS, rollup_partition
 from chargeback.prices import Prices
-from chargeback.rollups import ROLLUPS, rollup_partition
 from seams.tables import Operation, Table, Tables, TableUnavailable
 from tests.chargeback.staging import Deliver, FailingAt, MakeEvent, incarnation, rows
 

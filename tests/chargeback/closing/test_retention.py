@@ -11,10 +11,10 @@ import pytest
 from chargeback.closing.partitions import PARTITIONS
 from chargeback.closing.retention import Deleted, Retention
 from chargeback.deadletters.deadletters import DEADLETTERS
-from chargeback.details import USAGE
-from chargeback.ledger import Ledger
+from chargeback.ledger.details import USAGE
+from chargeback.ledger.ledger import Ledger
+from chargeback.ledger.rollups import ROLLUPS
 from chargeback.prices import Prices
-from chargeback.rollups import ROLLUPS
 from gateway.usage import UsageEvent, encode
 from seams.events import ReceivedEvent
 from seams.tables import Operation, Table, Tables, TableUnavailable, Upsert

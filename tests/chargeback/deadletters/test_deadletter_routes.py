@@ -13,10 +13,10 @@ from chargeback.deadletters import deadletter_routes
 from chargeback.deadletters.deadletter_routes import router
 from chargeback.deadletters.requeueing import DeadLetters
 from chargeback.errors import ChargebackError
-from chargeback.ledger import Ledger
+from chargeback.ledger.ledger import Ledger
 from chargeback.prices import Prices
 from gateway.usage import encode
-from local.events import LocalStream
+from local.events.events import LocalStream
 from seams.clock import SystemClock
 from seams.tables import Tables
 from tests.chargeback.readers import OPERATOR, in_openai_shape, reader_of

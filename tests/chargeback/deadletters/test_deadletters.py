@@ -8,9 +8,9 @@ import pytest
 
 from chargeback.deadletters.deadletters import DEADLETTERS, MAX_LABELS_BYTES
 from chargeback.lanes.lanes import LANES
-from chargeback.ledger import Ledger
+from chargeback.ledger.ledger import Ledger
+from chargeback.ledger.rollups import ROLLUPS
 from chargeback.prices import Prices
-from chargeback.rollups import ROLLUPS
 from gateway.usage import UsageEvent
 from seams.tables import Entity, Tables
 from tests.chargeback.staging import Deliver, MakeEvent, Renamed, incarnation, rows, sums

@@ -11,10 +11,10 @@ import pytest
 from chargeback.deadletters.deadletters import DEADLETTERS, DeadLetter
 from chargeback.deadletters.requeueing import DeadLetters
 from chargeback.errors import AlreadyRequeued, DeadLetterNotFound, DeadLetterTruncated, StillImpossible
-from chargeback.ledger import Ledger
+from chargeback.ledger.ledger import Ledger
 from chargeback.prices import Prices
 from gateway.usage import decode_event, encode
-from local.events import LocalStream
+from local.events.events import LocalStream
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Operation, Replace, Table, TableConflict, Tables, TableUnavailable
 from tests.chargeback.staging import MakeEvent, ReadOnly, incarnation, rows, sums

@@ -11,10 +11,10 @@ import pytest
 
 from chargeback.lanes import lane_journal
 from chargeback.lanes.progress import Arrival, LaneState, Step, advance
-from chargeback.ledger import Ledger
+from chargeback.ledger.ledger import Ledger
 from chargeback.orphans.sweep import OrphanSweep
 from chargeback.prices import Prices
-from chargeback.statements import Statements
+from chargeback.statements.statements import Statements
 from gateway.usage import Intent, Meters, Record, UsageEvent, Withdrawal, encode
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Entity, Operation, Table, TableConflict, TableUnavailable

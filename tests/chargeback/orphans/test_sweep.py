@@ -11,9 +11,9 @@ import pytest
 from chargeback.lanes.lanes import LANES
 from chargeback.orphans.orphans import ORPHANS
 from chargeback.prices import Prices
-from chargeback.statements import Statements
+from chargeback.statements.statements import Statements
 from gateway.usage import Meters, Withdrawal, encode
-from hosting.charges import RollupCharges
+from hosting.services.charges import RollupCharges
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Tables, TableUnavailable
 from tests.chargeback.orphan_desk import AFTER, NOON, Desk, event, intent

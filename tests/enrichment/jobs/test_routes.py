@@ -16,8 +16,8 @@ from enrichment.jobs import routes as job_routes
 from enrichment.jobs.enriching import Answering
 from enrichment.jobs.job import JobName
 from enrichment.routes import router
-from hosting.error_answers import add_error_handlers
-from hosting.models import Models
+from hosting.services.models import Models
+from hosting.web.error_answers import add_error_handlers
 from seams.tables import TableUnavailable
 from tests.enrichment.fake_gateway import PATIENCE_SECONDS, FakeGateway, PerToken, completion, says
 from tests.enrichment.jobs.parts import CALLBACK, NOISE, RESULT, TICKET, Parts

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Send
 
-from enrichment.answers import Enrichment, Patch, TaskError, TaskOutcome, Usage
+from enrichment.answers.answers import Enrichment, Patch, TaskError, TaskOutcome, Usage
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher, EnricherRules
 from enrichment.errors import EnrichmentError, GatewayTimeout, NoAnswer
 from enrichment.jobs.job import JobName
 from enrichment.jobs.work import Enriching, Made, SubscriptionUnknown, WorkFailed, WorkRefused, made_by
-from hosting.models import Models
+from hosting.services.models import Models
 from seams.tables import TableUnavailable
 from tests.enrichment.fake_gateway import PATIENCE_SECONDS, FakeGateway, PerToken, completion, says
 from tests.enrichment.jobs.parts import TICKET

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from gateway.cache.kept_rows import COLUMN
-from gateway.tokens import TokenCounter
+from gateway.metering.tokens import TokenCounter
 from gateway.usage import Meters
 from local.simulator.faults import Cut, Slow, Status, UsageMissing
 from local.simulator.server import Simulator

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.bodies import peek
 from gateway.cache.cacheable import LONGEST_REQUEST, asked, is_whole, key_of
 from gateway.call import Call
-from gateway.catalog import (
+from gateway.catalog.catalog import (
     ApiKey,
     Backend,
     CacheRules,
@@ -20,7 +19,8 @@ from gateway.catalog import (
     UpstreamAuth,
 )
 from gateway.identity.callers import Caller
-from gateway.operations import target
+from gateway.requests.bodies import peek
+from gateway.requests.operations import target
 
 RULES = CacheRules("exact", 60, None, any_temperature=False, threshold=0.95, embeddings="embed")
 TEAM = Subscription("team-a", (), "", None, Limits(), None, None, cache=RULES)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.catalog_file import load_catalog
+from gateway.catalog.catalog_file import load_catalog
 from gateway.errors import Forbidden, TokenRefused, Unauthenticated
 from gateway.identity.callers import LONGEST_KEY, Caller, Callers
 from gateway.subscriptions.catalog_directory import CatalogDirectory

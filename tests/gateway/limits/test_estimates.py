@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from gateway.bodies import peek
 from gateway.limits.estimates import ENCODED_TOKENS, FIRST_COMPLETION, Learned
+from gateway.requests.bodies import peek
 
 
 def body_of(**fields: object) -> bytes:

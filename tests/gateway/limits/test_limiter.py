@@ -11,8 +11,8 @@ import openai
 import pytest
 
 from chargeback.prices import Prices
-from gateway.tokens import TokenCounter
-from hosting.charges import StatementPricing
+from gateway.metering.tokens import TokenCounter
+from hosting.services.charges import StatementPricing
 from local.simulator.faults import Stall
 from local.simulator.server import Simulator
 from tests.gateway.conftest import KEY, RunningGateway, catalog_of, key_hash, run_gateway

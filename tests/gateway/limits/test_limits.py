@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.catalog import Budget, DeploymentLimits, Limits, Quota
+from gateway.catalog.catalog import Budget, DeploymentLimits, Limits, Quota
 from gateway.limits.limits import Allowance, Demand, Kind, Reservation, units
 from gateway.limits.periods import Moment, starts
 

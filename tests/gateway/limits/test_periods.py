@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.catalog import Period
+from gateway.catalog.catalog import Period
 from gateway.limits.periods import EPOCH_DAY, WALL_SECONDS, Calendar, end, starts
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from gateway.catalog import Budget, DeploymentLimits, Limits, Quota
+from gateway.catalog.catalog import Budget, DeploymentLimits, Limits, Quota
 from gateway.limits.limits import Allowance, Demand, Reservation
 from gateway.limits.periods import Moment, starts
 from gateway.limits.rows import LEASE, REMEMBERED, Author, History, LimitRow, read_row, to_entity, update_row

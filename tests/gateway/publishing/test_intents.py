@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from gateway.limits.estimates import prompt_tokens
-from gateway.tokens import TokenCounter
+from gateway.metering.tokens import TokenCounter
 from gateway.usage import Intent, Record, UsageEvent, Withdrawal
 from local.simulator.faults import Cut, Refuse, Stall, Status
 from local.simulator.server import Simulator

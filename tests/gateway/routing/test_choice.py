@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from gateway.catalog import Backend, ManagedIdentity, Member
+from gateway.catalog.catalog import Backend, ManagedIdentity, Member
 from gateway.routing.choice import choose_member
 
 

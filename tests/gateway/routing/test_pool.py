@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.catalog import Backend, Deployment, ManagedIdentity, Member
+from gateway.catalog.catalog import Backend, Deployment, ManagedIdentity, Member
 from gateway.routing.breaker import BreakerRules
 from gateway.routing.pool import Pool
 

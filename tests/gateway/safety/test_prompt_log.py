@@ -10,9 +10,9 @@ import msgspec
 import openai
 import pytest
 
+from gateway.metering.tokens import TokenCounter
 from gateway.safety import prompt_log
 from gateway.safety.prompt_log import MOST_COMPLETION, MOST_PROMPT, PromptLog, PromptRecord
-from gateway.tokens import TokenCounter
 from local.simulator.server import Simulator
 from seams.clock import SystemClock
 from seams.events import StreamUnavailable

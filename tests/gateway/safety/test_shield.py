@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.metering.tokens import TokenCounter
 from gateway.safety.content_safety import ContentSafety
 from gateway.safety.shield import NO_DETECTOR, OVERLAP, PromptShield, questions
-from gateway.tokens import TokenCounter
 from gateway.upstream.http11 import Http11Upstream
 from local.simulator.server import Simulator
 from tests.gateway.conftest import KEY, RunningGateway, catalog_of, key_hash, run_gateway

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.catalog_file import load_catalog
+from gateway.catalog.catalog_file import load_catalog
 from gateway.identity.keys import digest_of, new_key
 from gateway.subscriptions.directory import DirectoryRules, StoredDirectory
 from gateway.subscriptions.store import PARTITION

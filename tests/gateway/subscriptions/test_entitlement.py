@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gateway.catalog import CacheRules
+from gateway.catalog.catalog import CacheRules
 from gateway.subscriptions.entitlement import Entitlement, problem
 
 

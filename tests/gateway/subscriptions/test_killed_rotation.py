@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from gateway.catalog_file import load_catalog
+from gateway.catalog.catalog_file import load_catalog
 from gateway.identity.keys import digest_of, new_key
 from gateway.subscriptions.directory import StoredDirectory
 from gateway.subscriptions.entitlement import Entitlement
@@ -26,7 +26,7 @@ CATALOG = {
 ROTATE = """
 import asyncio, json, os, sys
 from pathlib import Path
-from gateway.catalog_file import load_catalog
+from gateway.catalog.catalog_file import load_catalog
 from gateway.subscriptions.directory import StoredDirectory
 from gateway.subscriptions.register import SubscriptionRegister
 from gateway.subscriptions.store import SubscriptionStore

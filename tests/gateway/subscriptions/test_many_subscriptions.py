@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from gateway.catalog import Catalog
+from gateway.catalog.catalog import Catalog
 from gateway.identity.keys import digest_of, new_key
 from gateway.subscriptions.directory import DirectoryRules, StoredDirectory
 from gateway.subscriptions.entitlement import Entitlement

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.catalog_file import load_catalog
+from gateway.catalog.catalog_file import load_catalog
 from gateway.errors import SubscriptionInvalid, SubscriptionsUnavailable
 from gateway.subscriptions import register as module
 from gateway.subscriptions.directory import StoredDirectory

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway.tokens import TokenCounter
+from gateway.metering.tokens import TokenCounter
 from tests.gateway.conftest import KEY, RunningGateway, Timeouts, catalog_of, run_gateway
 from tests.served import served
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.bodies import BodyRules
 from gateway.errors import BodyTimeout, BodyTooLarge, CallerLeft, InvalidRequest, UploadInterrupted
+from gateway.requests.bodies import BodyRules
 from gateway.uploads.forms import FormReader
 from gateway.uploads.spool import UploadSpace
 from gateway.uploads.uploads import KEPT_IN_MEMORY, Upload

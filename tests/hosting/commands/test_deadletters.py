@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from chargeback.ledger import Ledger
+from chargeback.ledger.ledger import Ledger
 from chargeback.prices import Prices
 from gateway.usage import UsageEvent, decode_event, encode
 from hosting.cli import build
-from local.events import LocalStream
+from local.events.events import LocalStream
 from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
 from tests.gateway.conftest import KEY, OPERATOR_KEY, key_hash

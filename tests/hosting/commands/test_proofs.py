@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from chargeback.ledger import Ledger
+from chargeback.ledger.ledger import Ledger
 from chargeback.prices import Prices
 from gateway.usage import UsageEvent, encode
 from hosting.cli import build
-from local.events import LocalStream
+from local.events.events import LocalStream
 from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
 from seams.tables import Delete

@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from local.event_source import LocalSource
-from local.events import LocalStreams
-from local.host import Host, HttpServer
+from local.events.event_source import LocalSource
+from local.events.events import LocalStreams
+from local.host.host import Host, HttpServer
 from local.port import listen
 
 

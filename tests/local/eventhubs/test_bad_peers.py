@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hosting.events import EventHubStream
+from hosting.eventhubs.events import EventHubStream
 from local.eventhubs import connection, errors, links, server, wire
 from local.eventhubs.encoding import NULL, described, list_of, string, uint
 from local.eventhubs.frames import AMQP_HEADER, SASL_HEADER, frame

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hosting.events import EventHubStream
+from hosting.eventhubs.events import EventHubStream
 from local.child import ROOT, Child
 from local.eventhubs.faults import NO_FAULTS, Faults
 from local.eventhubs.server import StandIn, connection_string

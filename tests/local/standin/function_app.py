@@ -9,10 +9,10 @@ import azure.functions as func
 from fastapi import FastAPI, Request
 from starlette.responses import StreamingResponse
 
-from hosting.asgi import StreamingAsgiMiddleware
-from hosting.http_streams import turn_on_http_streams
+from hosting.functions.asgi import StreamingAsgiMiddleware
+from hosting.functions.http_streams import turn_on_http_streams
+from hosting.functions.triggers import received_events
 from hosting.settings import Settings
-from hosting.triggers import received_events
 
 turn_on_http_streams()
 api = FastAPI()

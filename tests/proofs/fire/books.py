@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chargeback.closing.closing import Closing
+from chargeback.closing.hub import Hub
 from chargeback.closing.proofs import Proof
-from chargeback.details import USAGE
-from chargeback.hub import Hub
 from chargeback.lanes.lanes import LANES
-from chargeback.rollups import METERS, ROLLUPS, from_entity
+from chargeback.ledger.details import USAGE
+from chargeback.ledger.rollups import METERS, ROLLUPS, from_entity
 from seams.clock import SystemClock
 from seams.tables import Tables
 from tests.chargeback.staging import rows

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Never
 
-from chargeback import rollups
-from chargeback.ledger import Ledger
+from chargeback.ledger import rollups
+from chargeback.ledger.ledger import Ledger
+from chargeback.ledger.rollups import Numbered, Rollup
 from chargeback.prices import Prices
-from chargeback.rollups import Numbered, Rollup
-from hosting.events import EventHubStream
+from hosting.eventhubs.events import EventHubStream
 from hosting.tables import AzureTables
-from local.checkpoints import Checkpoints
-from local.event_log import StoredEvent
-from local.hub_source import HubSource
+from local.events.checkpoints import Checkpoints
+from local.events.event_log import StoredEvent
+from local.events.hub_source import HubSource
 from seams.clock import SystemClock
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import TableError

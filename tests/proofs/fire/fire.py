@@ -17,11 +17,11 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from chargeback.closing.proofs import Proof
-from hosting.events import EventHubStream
+from hosting.eventhubs.events import EventHubStream
 from hosting.tables import AzureTables
-from local.checkpoints import Checkpoints
 from local.child import Child
 from local.eventhubs.server import connection_string
+from local.events.checkpoints import Checkpoints
 from seams.clock import SystemClock
 from seams.tables import Tables
 from tests.chargeback.staging import Renamed
@@ -35,7 +35,13 @@ RIVALS = 3
 SERVERS_SHARE = 0.2
 FAULTS = '{"drop_acks": 0.04, "busy": 0.02}'
 STALLED_SECONDS = 120.0
-PRELOADED = ["chargeback.ledger", "genai_prices.data", "hosting.events", "hosting.tables", "local.hub_source"]
+PRELOADED = [
+    "chargeback.ledger.ledger",
+    "genai_prices.data",
+    "hosting.eventhubs.events",
+    "hosting.tables",
+    "local.events.hub_source",
+]
 
 type OnKill = Callable[[int, str], None]
 """Called after each kill with its number, from 1, and the victim."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from hosting.events import EventHubStream
+from hosting.eventhubs.events import EventHubStream
 from seams.events import StreamUnavailable
 from tests.proofs.fire.plan import Batch, Plan
 

@@ -6,9 +6,9 @@ import typing
 import azure.functions as func
 from azure.functions.timer import TimerRequest
 
-from hosting.asgi import StreamingAsgiMiddleware
-from hosting.http_streams import turn_on_http_streams
-from hosting.triggers import received_events
+from hosting.functions.asgi import StreamingAsgiMiddleware
+from hosting.functions.http_streams import turn_on_http_streams
+from hosting.functions.triggers import received_events
 from tests.hosting.worker.bridge.bridged import METHODS, create_bridged
 
 if os.environ.get("HTTP_STREAMS", "1") == "1":

@@ -1,0 +1,1 @@
+"""Usage events into rollups and detail rows, each once."""

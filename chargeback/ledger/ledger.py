@@ -1,0 +1,189 @@
+"""The ledger: takes batches of usage records and writes each event into its rollup once, however often it comes.
+
+The order inside a batch carries the proof:
+
+1. Events marked `replayed` are looked for: where their detail row exists they were counted under another number. The
+   partitions that the others belong to are noted in the index (see `chargeback.closing.partitions`).
+2. Dead letters and rollups are written. A rollup's own `last_seq` makes this safe to repeat (see
+   `chargeback.ledger.rollups`).
+3. Detail rows are upserted. They come after the rollups, so that a detail row means "counted", and a kill in between
+   leaves rows that the redelivered batch writes.
+4. The lane journal is written (see `chargeback.lanes.lane_journal`): what it holds, all the others hold.
+
+A fault of the store ends the batch with TableUnavailable; the trigger delivers it again and nothing is counted twice.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from operator import attrgetter
+from typing import Final
+
+from chargeback.closing.partitions import PartitionIndex
+from chargeback.concurrency import MAX_CALLS, all_of
+from chargeback.deadletters import deadletters
+from chargeback.deadletters.deadletters import DEADLETTERS, EventImpossible
+from chargeback.lanes.incarnations import Incarnations
+from chargeback.lanes.lane_journal import LaneJournal
+from chargeback.lanes.lanes import Lane
+from chargeback.lanes.progress import Arrival
+from chargeback.ledger import details, rollups
+from chargeback.ledger.details import RETENTION, USAGE
+from chargeback.ledger.rollup_store import RollupStore
+from chargeback.ledger.rollups import Names, Numbered
+from chargeback.orphans.orphans import Orphans
+from chargeback.prices import Prices
+from gateway.usage import UsageEvent
+from seams.clock import Clock, SystemClock
+from seams.events import ReceivedEvent
+from seams.tables import Entity, Insert, Operation, TableConflict, Tables, Upsert, transactions
+
+ORPHAN_AFTER: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """An event that can be billed, and where it stood in the stream."""
+
+    event: UsageEvent
+    lane: str
+    sequence_number: int
+
+
+class Ledger:
+    """Collects usage records; one object a process, used by any number of batches at once.
+
+    `incarnation` asks the stream what tells it from one that was deleted and made again. `detail_rows` keeps the audit
+    trail, and with it the check on replayed events, for as long as `retention` says. `orphan_after` is how long a call
+    may go without its event, see `chargeback.orphans.sweep`. `uniform` draws from [0, 1) for the pauses after
+    conflicts.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        prices: Prices,
+        incarnation: Callable[[], Awaitable[str]],
+        *,
+        detail_rows: bool = True,
+        retention: timedelta = RETENTION,
+        orphan_after: timedelta = ORPHAN_AFTER,
+        clock: Clock | None = None,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        self._tables = tables
+        self._prices = prices
+        self._incarnations = Incarnations(incarnation)
+        self._detail_rows = detail_rows
+        self._retention = retention
+        self._index = PartitionIndex(tables)
+        self._rollups = RollupStore(tables, uniform)
+        self._journal = LaneJournal(
+            tables, Orphans(tables), clock or SystemClock(), orphan_after=orphan_after, uniform=uniform
+        )
+        self._calls = asyncio.Semaphore(MAX_CALLS)
+
+    async def collect(self, batch: Sequence[ReceivedEvent]) -> None:
+        """Write a batch: records of any partitions; no later batch of a partition before this one has returned.
+
+        What cannot be billed becomes a dead letter and does not disturb the others. Raises TableUnavailable,
+        StreamUnavailable, and TableConflict where rivals never let go of a row; the whole batch may then come again.
+        """
+        content = _sorted_out(batch, await self._incarnations.of(batch), self._retention)
+        known = await self._replays(content.counted)
+        fresh = [one for one in content.counted if one.sequence_number not in known.get(one.lane, rollups.NONE)]
+        await self._note(fresh, batch)
+        groups = self._by_rollup(content.counted)
+        await all_of([*self._rollups.add(groups, known), *map(self._put_aside, content.dead)])
+        if self._detail_rows:
+            await all_of(self._detail(fresh))
+        await all_of([self._journal.enter(lane, arrivals) for lane, arrivals in content.lanes.items()])
+
+    async def _replays(self, counted: Iterable[Counted]) -> Mapping[str, AbstractSet[int]]:
+        """Return, by lane, the numbers of replayed events that were counted under another one."""
+        replayed = [one for one in counted if one.event.replayed] if self._detail_rows else []
+        known: defaultdict[str, set[int]] = defaultdict(set)
+        for one, is_known in zip(replayed, await all_of([self._is_known(one.event) for one in replayed]), strict=True):
+            if is_known:
+                known[one.lane].add(one.sequence_number)
+        return known
+
+    async def _is_known(self, event: UsageEvent) -> bool:
+        table = await self._tables.table(USAGE)
+        async with self._calls:
+            partition = details.detail_partition(event.subscription, rollups.day_of(event))
+            return await table.get(partition, details.detail_row(event.id)) is not None
+
+    async def _note(self, counted: Iterable[Counted], batch: Iterable[ReceivedEvent]) -> None:
+        used = {(one.event.subscription, rollups.day_of(one.event)) for one in counted}
+        if used:
+            await self._index.note(used, max(received.enqueued_at for received in batch).date())
+
+    def _by_rollup(self, counted: Iterable[Counted]) -> Mapping[Names, Sequence[Numbered]]:
+        groups: defaultdict[Names, list[Numbered]] = defaultdict(list)
+        for one in counted:
+            names = rollups.names_of(one.event, one.lane, self._prices.context_tier)
+            groups[names].append((one.sequence_number, one.event))
+        return groups
+
+    async def _put_aside(self, entity: Entity) -> None:
+        # One by one, since each may be close to a transaction's size by itself. A redelivery must not take away what
+        # the row has come to say since: that it was requeued.
+        with contextlib.suppress(TableConflict):
+            await self._transact(DEADLETTERS, [Insert(entity)])
+
+    def _detail(self, counted: Iterable[Counted]) -> list[Awaitable[list[str | None]]]:
+        days: dict[tuple[str, date], dict[str, Counted]] = {}
+        for one in counted:
+            # A producer's duplicate is the same row, and a transaction takes no row twice.
+            day = days.setdefault((one.event.subscription, rollups.day_of(one.event)), {})
+            day.setdefault(one.event.id, one)
+        return [
+            self._transact(USAGE, chunk)
+            for names, events in days.items()
+            for chunk in transactions(map(Upsert, _detail_rows(*names, events.values())))
+        ]
+
+    async def _transact(self, name: str, operations: Sequence[Operation]) -> list[str | None]:
+        table = await self._tables.table(name)
+        async with self._calls:
+            return await table.transact(operations)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A batch, in the order of its numbers: all of it by lane, what can be billed, and what can never be."""
+
+    lanes: dict[Lane, list[Arrival]] = field(default_factory=dict)
+    counted: list[Counted] = field(default_factory=list)
+    dead: list[Entity] = field(default_factory=list)
+
+
+def _sorted_out(batch: Iterable[ReceivedEvent], incarnation: str, retention: timedelta) -> _Content:
+    content = _Content()
+    arrivals: dict[str, tuple[str, list[Arrival]]] = {}
+    for received in sorted(batch, key=attrgetter("sequence_number")):
+        number, partition = received.sequence_number, received.partition
+        if partition not in arrivals:
+            lane = Lane(incarnation, partition)
+            arrivals[partition] = lane.name, content.lanes.setdefault(lane, [])
+        name, came = arrivals[partition]
+        try:
+            record = deadletters.parse(received, retention)
+        except EventImpossible as error:
+            record = None
+            content.dead.append(deadletters.to_entity(received, incarnation, str(error)))
+        if isinstance(record, UsageEvent):
+            content.counted.append(Counted(record, name, number))
+        came.append(Arrival(number, received.enqueued_at, record))
+    return content
+
+
+def _detail_rows(subscription: str, day: date, counted: Iterable[Counted]) -> list[Entity]:
+    partition = details.detail_partition(subscription, day)
+    return [details.to_entity(one.event, partition, one.lane, one.sequence_number) for one in counted]

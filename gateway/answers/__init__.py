@@ -1,0 +1,1 @@
+"""A backend's answer on its way to the caller."""

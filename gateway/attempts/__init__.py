@@ -1,0 +1,1 @@
+"""A call goes to one backend after the other."""

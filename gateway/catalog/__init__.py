@@ -1,0 +1,1 @@
+"""Backends, deployments and what may be configured of them."""

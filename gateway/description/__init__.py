@@ -1,0 +1,1 @@
+"""The gateway's paths in /openapi.json."""

@@ -1,0 +1,1 @@
+"""Event Hubs as the event stream."""

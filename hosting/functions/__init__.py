@@ -1,0 +1,1 @@
+"""The bridge between Azure Functions and the app."""

@@ -1,0 +1,1 @@
+"""Event streams of a developer's machine."""

@@ -1,0 +1,91 @@
+"""A caller that hangs up in the middle of its own request."""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from gateway.errors import CallerLeft
+from gateway.requests.departure import DepartureWatch
+
+
+class Connection:
+    """A server's `receive` for a body that was read; `leave` is what a closed connection does."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    def leave(self) -> None:
+        self.gone.set()
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+
+async def test_leaving_ends_the_work() -> None:
+    """The block is cancelled where it waits, may tidy up, and raises CallerLeft."""
+    connection, tidied = Connection(), asyncio.Event()
+
+    async def work() -> None:
+        async with DepartureWatch(connection.receive):
+            try:
+                await asyncio.sleep(10)
+            finally:
+                tidied.set()
+
+    asyncio.get_running_loop().call_later(0.01, connection.leave)
+    with pytest.raises(CallerLeft):
+        await work()
+    assert tidied.is_set()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_staying_changes_nothing() -> None:
+    """A block that ends by itself leaves no task behind and is not disturbed by a later departure."""
+    connection = Connection()
+    before = asyncio.all_tasks()
+    async with DepartureWatch(connection.receive):
+        await asyncio.sleep(0)
+    connection.leave()
+    await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() == before
+
+
+async def test_after_stop_a_departure_is_none() -> None:
+    """Once the watch is stopped the server's word that the answer has ended cancels nothing."""
+    connection = Connection()
+    async with DepartureWatch(connection.receive) as watch:
+        watch.stop()
+        connection.leave()
+        await asyncio.sleep(0.01)
+
+
+async def test_a_cancellation_from_outside_stays_one() -> None:
+    """Whoever cancels the request's task sees it cancelled, and not a caller that left."""
+    connection = Connection()
+
+    async def work() -> None:
+        async with DepartureWatch(connection.receive):
+            await asyncio.sleep(10)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_time_outs_inside_keep_working() -> None:
+    """A time-out inside the block is a time-out; one around a departure does not swallow it."""
+    connection = Connection()
+    with pytest.raises(TimeoutError):
+        async with DepartureWatch(connection.receive), asyncio.timeout(0.01):
+            await asyncio.sleep(10)
+    asyncio.get_running_loop().call_later(0.01, connection.leave)
+    with pytest.raises(CallerLeft):
+        async with DepartureWatch(connection.receive), asyncio.timeout(5):
+            await asyncio.sleep(10)
