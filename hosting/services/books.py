@@ -12,10 +12,8 @@ from chargeback.ledger.ledger import Ledger
 from chargeback.orphans.sweep import OrphanSweep
 from chargeback.prices import Prices
 from chargeback.statements.statements import Statements
-from gateway.errors import SubscriptionNotFound
-from gateway.subscriptions.register import SubscriptionRegister
-from hosting.settings import Settings
-from seams.clock import Clock
+from hosting.services.site import Site
+from hosting.services.subscriptions import Subscriptions
 from seams.events import EventStream
 from seams.tables import Tables
 
@@ -30,27 +28,12 @@ class Books:
     close_of_day: CloseOfDay
 
 
-def build_books(
-    settings: Settings,
-    tables: Tables,
-    stream: EventStream,
-    clock: Clock,
-    *,
-    prices: Prices,
-    register: SubscriptionRegister,
-) -> Books:
+def build_books(site: Site, tables: Tables, stream: EventStream, prices: Prices, subscriptions: Subscriptions) -> Books:
     """Return the parts; `stream` is the hub of usage events. Nothing is connected to."""
+    settings, clock = site.settings, site.clock
     orphan_after = timedelta(seconds=settings.orphan_after_seconds)
     retention = timedelta(days=settings.retention_days)
     closing = Closing(tables, stream, clock, days=settings.retention_days, detail_rows=settings.detail_rows)
-
-    async def known(subscription: str) -> bool:
-        try:
-            await register.show(subscription)
-        except SubscriptionNotFound:
-            return False
-        return True
-
     return Books(
         ledger=Ledger(
             tables,
@@ -62,7 +45,7 @@ def build_books(
             clock=clock,
         ),
         orphan_sweep=OrphanSweep(tables, prices, stream, clock, after=orphan_after, uniform=random.random),
-        statements=Statements(tables, prices, known),
+        statements=Statements(tables, prices, subscriptions.known),
         dead_letters=DeadLetters(tables, stream, clock, retention),
         closing=closing,
         close_of_day=CloseOfDay(closing, Retention(tables, clock, settings.retention_days)),

@@ -19,22 +19,23 @@ from enrichment.jobs.destinations import Destinations
 from enrichment.jobs.enriching import Answering
 from enrichment.jobs.events import JobEvents
 from enrichment.jobs.once import Once
-from enrichment.jobs.outbound import Outbound
 from enrichment.jobs.queue import JobQueue
 from enrichment.jobs.reminders import Reminders
 from enrichment.jobs.runner import JobRules, Runner
 from enrichment.jobs.store import JobStore
 from enrichment.jobs.sweep import Sweep
-from enrichment.jobs.work import Enriching, SubscriptionUnknown, TicketCallers
+from enrichment.jobs.work import Enriching, SubscriptionUnknown
 from gateway.errors import GatewayError, SubscriptionNotFound
 from gateway.identity.callers import Caller, Callers
 from gateway.subscriptions.register import SubscriptionRegister
 from gateway.subscriptions.store import StoredSubscription
+from hosting.outbound import AiohttpOutbound
 from hosting.services.models import Models
-from hosting.settings import Settings
-from seams.clock import Clock
-from seams.events import EventStream
-from seams.tables import Tables, TableUnavailable
+from hosting.services.seams import Seams
+from hosting.services.site import Site
+from hosting.services.subscriptions import Subscriptions
+from hosting.settings import Settings, WrongSettings
+from seams.tables import TableUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,57 +48,28 @@ class Jobs:
     sweep: Sweep
 
 
-@dataclass(frozen=True, slots=True)
-class JobSeams:
-    """What jobs reach the outside by."""
-
-    tables: Tables
-    stream: EventStream
-    outbound: Outbound
-    clock: Clock
-
-
-def build_jobs(
-    settings: Settings,
-    seams: JobSeams,
-    destinations: Destinations,
-    *,
-    enricher: Enricher,
-    callers: TicketCallers,
-    holders: Callers,
-) -> Jobs:
-    """Return the parts; nothing is connected to."""
-    clock, rules = seams.clock, _rules(settings)
+def build_jobs(site: Site, seams: Seams, subscriptions: Subscriptions, models: Models, enricher: Enricher) -> Jobs:
+    """Return the parts; nothing is connected to. Raises WrongSettings."""
+    settings, clock, rules = site.settings, site.clock, _rules(site.settings)
     store, reminders = JobStore(seams.tables), Reminders(seams.tables)
-    dead_letters, queue = JobDeadLetters(seams.tables), JobQueue(seams.stream)
-    credentials = Credentials(destinations, seams.outbound, clock)
-    deliveries = Deliveries(
-        store,
-        destinations,
-        credentials,
-        seams.outbound,
-        signing_key=settings.callback_signing_key,
-        clock=clock,
-        random=random.random,
-        rules=_delivery_rules(settings),
-    )
+    dead_letters, queue = JobDeadLetters(seams.tables), JobQueue(site.owned(seams.stream(settings.jobs_hub)))
+    callbacks, deliveries = _callbacks(site, store)
     runner = Runner(
         store,
         reminders,
         dead_letters,
-        work=Enriching(enricher, callers, rules.work_seconds),
+        work=Enriching(enricher, NamedCallers(subscriptions.register, models), rules.work_seconds),
         deliveries=deliveries,
         clock=clock,
         owner=_draw,
         random=random.random,
         rules=rules,
     )
-    callbacks = CallbackCheck(destinations, credentials)
     desk = JobDesk(store, reminders, queue, callbacks, clock=clock, new_id=_draw, rules=rules)
     once = Once(
         store, desk, runner, clock=clock, owner=_draw, wait=settings.sync_seconds, goes_on=settings.http_streams
     )
-    events = JobEvents(CallersByKey(holders), trusted=settings.jobs_trusted_producers)
+    events = JobEvents(CallersByKey(subscriptions.callers), trusted=settings.jobs_trusted_producers)
     return Jobs(
         desk,
         Answering(desk, once, rules.work_seconds),
@@ -141,6 +113,33 @@ class CallersByKey:
                 raise TableUnavailable(error.message) from error
             return None
         return caller.subscription.name if caller.subscription else None
+
+
+def _callbacks(site: Site, store: JobStore) -> tuple[CallbackCheck, Deliveries]:
+    settings, destinations = site.settings, _destinations(site.settings)
+    outbound = site.owned(AiohttpOutbound(seconds=settings.callback_timeout_seconds))
+    credentials = Credentials(destinations, outbound, site.clock)
+    deliveries = Deliveries(
+        store,
+        destinations,
+        credentials,
+        outbound,
+        signing_key=settings.callback_signing_key,
+        clock=site.clock,
+        random=random.random,
+        rules=_delivery_rules(settings),
+    )
+    return CallbackCheck(destinations, credentials), deliveries
+
+
+def _destinations(settings: Settings) -> Destinations:
+    try:
+        destinations = Destinations.of(settings.callback_hosts, settings.callback_secrets, os.environ.get)
+    except ValueError as error:
+        raise WrongSettings(f"CALLBACK_HOSTS or CALLBACK_SECRETS cannot be read: {error}.") from error
+    if settings.on_azure and destinations.loopback:
+        raise WrongSettings("CALLBACK_HOSTS names this machine, which is for tests: on Azure name https hosts.")
+    return destinations
 
 
 def _rules(settings: Settings) -> JobRules:
