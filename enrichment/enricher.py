@@ -67,7 +67,7 @@ class Enricher:
         """Return what came of a ticket within `seconds`; tasks that were not done by then are failed as `timeout`.
 
         `done` is what an earlier try brought: its tasks that succeeded are taken over, and neither run nor charged
-        again. Raises GatewayRefused or GatewayFailed where the gateway let no call through at all.
+        again. Raises GatewayRefused or GatewayFailed where the gateway let no call through at all and nothing is done.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         way = self._way(caller, request.ticket, request.history)
@@ -82,7 +82,8 @@ class Enricher:
         )
         seen = replace(case, parts=parts, material=shown(parts, way.hiding), neighbours=near)
         await asyncio.gather(*(run.until(deadline, partial(TASKS[run.name].run, seen, run.asker)) for run in runs))
-        raise_if_refused(runs, digest)
+        if not kept:
+            raise_if_refused(runs, digest)
         began = [digest] if digest.ended else []
         return self._answer(seen, [*began, *runs], [run.result for run in runs if run.result], done)
 

@@ -41,6 +41,12 @@ class EnrichmentError(Exception):
         self.param = param
         self.headers: Mapping[str, str] = {}
 
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds after which to ask again; None where that is not known."""
+        told = self.headers.get("retry-after", "")
+        return int(told) if told.isdecimal() else None
+
     def body(self) -> dict[str, dict[str, str | None]]:
         """Return `{"error": {"message", "type", "param", "code"}}`."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from enrichment.answers.answers import TaskError, TaskOutcome, TaskWarning, Usage
@@ -44,7 +45,8 @@ class Run[T]:
         except TimeoutError:
             self.error = TIMEOUT
         except EnrichmentError as error:
-            self.error, self.cause = TaskError(code=error.code or "failed", message=error.message), error
+            self.cause = error
+            self.error = TaskError(code=error.code or "failed", message=error.message, retry_after=error.retry_after)
         except Exception:  # noqa: BLE001 - a defect is the outcome of its task, and logged
             # What other tasks found, and what was used, is not lost to a defect in one of them.
             _log.exception("the task %s failed", self.name)
@@ -74,7 +76,13 @@ def total(usages: Iterable[Usage]) -> Usage:
 
 
 def raise_if_refused(runs: Sequence[Run[Any]], before: Run[Any]) -> None:
-    """Raise the gateway's refusal where it is all that came: its status and Retry-After are what the caller needs."""
+    """Raise the gateway's refusal where it is all that came: its status and Retry-After are what the caller needs.
+
+    A call that was answered, `before` the tasks too, is something that came, unless it is a limit that all tasks met.
+    """
     causes = [run.cause for run in runs if isinstance(run.cause, GatewayRefused | GatewayFailed)]
-    if causes and len(causes) == len(runs) and not any(run.asker.calls for run in (*runs, before)):
-        raise causes[0]
+    if not causes or len(causes) < len(runs):
+        return
+    throttled = all(cause.status == HTTPStatus.TOO_MANY_REQUESTS for cause in causes)
+    if throttled or not any(run.asker.calls for run in (*runs, before)):
+        raise max(causes, key=lambda cause: cause.retry_after or 0)

@@ -93,6 +93,7 @@ class TaskWarning(Answer):
 class TaskError(Answer):
     code: str
     message: str
+    retry_after: int | SkipJsonSchema[None] = optional("Seconds after which to ask again, where that is known.")
 
 
 class TaskOutcome(Answer):

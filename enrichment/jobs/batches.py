@@ -14,6 +14,7 @@ from enrichment.jobs.events import EventImpossible, JobEvents
 from enrichment.jobs.job import Job, JobName
 from enrichment.jobs.order import Order
 from enrichment.jobs.runner import Runner
+from enrichment.jobs.store import Opened
 from seams.clock import Clock
 from seams.events import ReceivedEvent
 from seams.tables import TableUnavailable
@@ -86,7 +87,7 @@ class JobBatches:
                 if taken.made is None:
                     await self._runner.run(taken.name)
                 else:
-                    await self._runner.start(taken.made, taken.request)
+                    await self._runner.start(Opened(taken.made, taken.request))
             except TableUnavailable:
                 raise
             except Exception:  # noqa: BLE001 - as above; the job's reminder comes back to it

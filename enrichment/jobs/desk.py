@@ -11,6 +11,7 @@ from enrichment.jobs.deliveries import shown
 from enrichment.jobs.destinations import DestinationRefused
 from enrichment.jobs.errors import CallbackRefused, NameTaken, OrderTooLarge
 from enrichment.jobs.job import Job, JobName, id_of
+from enrichment.jobs.made import unfinished
 from enrichment.jobs.order import Order
 from enrichment.jobs.queue import JobQueue
 from enrichment.jobs.reminders import Reminders
@@ -84,11 +85,11 @@ class JobDesk:
     async def submit(self, order: Order) -> Job:
         """Make the job of an order and hand it to the hub. Raises OrderRefused.
 
-        An order that is repeated gives the job that it made; one that failed is queued again.
+        An order that is repeated gives the job that it made; one that failed, wholly or in some tasks that another try
+        may do, is queued again.
         """
-        kept = await self.keep(order)
-        job = kept.job
-        if job.status == "failed":
+        job = (await self.keep(order)).job
+        if job.status == "failed" or (job.status == "succeeded" and await self._unfinished(job)):
             job = await self._again(job)
         await self.hand_over(job)
         return job
@@ -103,9 +104,13 @@ class JobDesk:
         if found is not None and found.digest != digest:
             raise NameTaken(
                 "An earlier request had the same id or idempotency key, and another body. Without the header "
-                "Idempotency-Key the key is sys_id, sys_updated_on and tasks."
+                "Idempotency-Key the key is sys_id, sys_updated_on and tasks: to ask anew, send one of your own."
             )
         return None if found is None else Kept(found, new=False)
+
+    async def _unfinished(self, job: Job) -> bool:
+        result = await self._store.result(job.name)
+        return result is not None and unfinished(result) is not None
 
     async def _again(self, job: Job) -> Job:
         try:

@@ -9,14 +9,16 @@ from typing import Any, Final
 from fastapi import Response
 from starlette.background import BackgroundTask
 
+from enrichment.answers.answers import Enrichment
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher
 from enrichment.jobs.accepted import accepted
 from enrichment.jobs.desk import JobDesk
 from enrichment.jobs.keys import key_of
+from enrichment.jobs.made import Made
 from enrichment.jobs.once import Answered, Once, Promised
 from enrichment.jobs.order import Order
-from enrichment.jobs.work import ENDING_SECONDS, Made
+from enrichment.jobs.work import ENDING_SECONDS
 from enrichment.requests.requests import EnrichRequest
 from seams.tables import TableUnavailable
 
@@ -71,10 +73,10 @@ class _Work:
     end: float
     begun: bool = False
 
-    async def perform(self) -> Made:
+    async def perform(self, done: Enrichment | None = None) -> Made:
         self.begun = True
         left = max(self.end - asyncio.get_running_loop().time(), 1.0)
-        return Made.of(await self.enricher.enrich(self.caller, self.asked, seconds=left))
+        return Made.of(await self.enricher.enrich(self.caller, self.asked, seconds=left, done=done))
 
 
 def _response(reply: Answered | Promised) -> Response:

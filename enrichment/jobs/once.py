@@ -15,15 +15,17 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+from enrichment.answers.answers import Enrichment
 from enrichment.jobs.chunks import TooLarge
 from enrichment.jobs.desk import JobDesk
 from enrichment.jobs.errors import StillRunning
 from enrichment.jobs.job import Job, JobName, Status
 from enrichment.jobs.lease import Lease, LeaseLost
+from enrichment.jobs.made import Made, unfinished
 from enrichment.jobs.order import Order
 from enrichment.jobs.runner import Runner
 from enrichment.jobs.store import JobStore
-from enrichment.jobs.work import Made, made_by
+from enrichment.jobs.work import made_by
 from seams.clock import Clock
 from seams.tables import TableConflict, TableError, TableUnavailable
 
@@ -36,7 +38,8 @@ _MARGIN: Final = timedelta(seconds=10)
 
 _log: Final = logging.getLogger(__name__)
 
-type Perform = Callable[[], Coroutine[Any, Any, Made]]
+type Perform = Callable[[Enrichment | None], Coroutine[Any, Any, Made]]
+"""Work that goes on where an earlier try left tasks undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Once:
 
     async def answer(self, order: Order, perform: Perform) -> Answered | Promised:
         """Return what `perform` makes in time, or a job in which it goes on; nothing is written before that."""
-        working = asyncio.create_task(perform(), name=f"enrich {order.name.id}")
+        working = asyncio.create_task(perform(None), name=f"enrich {order.name.id}")
         lease: Lease | None = None
         try:
             made = await self._in_time(working, self.wait)
@@ -100,11 +103,13 @@ class Once:
     async def answer_keyed(self, order: Order, perform: Perform, *, may_promise: bool) -> Answered | Promised:
         """Return the answer to this order, however often it comes and however many ask at once.
 
+        Where tasks of an earlier answer failed for a reason that may pass, what failed is done anew, once for all who
+        ask at once.
         `may_promise` says that a job will do where the answer takes too long; else StillRunning is raised to those who
         wait for somebody else's work, and `perform` keeps to the time by itself.
         """
         end = self._clock.monotonic() + self.wait
-        pause = _FIRST_LOOK_SECONDS
+        pause, waited, done = _FIRST_LOOK_SECONDS, False, None
         while True:
             kept = await self._desk.repeated(order) or await self._desk.create(
                 self._held(order, promised=False), order.request
@@ -112,21 +117,24 @@ class Once:
             if kept.new:
                 # Who has waited for another one's work before has only the rest of his time left.
                 left = max(0.0, end - self._clock.monotonic()) if may_promise else None
-                return await self._first(self._runner.lease(kept.job), perform, left)
+                return await self._first(self._runner.lease(kept.job), perform(done), left)
             if kept.job.status == "succeeded" and (result := await self._store.result(order.name)) is not None:
-                return Answered(result, repeated=True)
-            if self._abandoned(kept.job):
+                done = None if waited else unfinished(result)
+                if done is None:
+                    return Answered(result, repeated=True)
+            if kept.job.status == "succeeded" or self._abandoned(kept.job):
                 await self._forget(kept.job)
                 continue
             left = end - self._clock.monotonic()
             if left <= 0:
                 return await self._promise(kept.job, may_promise=may_promise)
             await asyncio.sleep(min(pause, left))
+            waited = True
             pause = min(pause * 2, _LONGEST_LOOK_SECONDS)
 
-    async def _first(self, lease: Lease, perform: Perform, seconds: float | None) -> Answered | Promised:
+    async def _first(self, lease: Lease, work: Coroutine[Any, Any, Made], seconds: float | None) -> Answered | Promised:
         """Do the work; where it takes more than `seconds`, promise the rest. None: it keeps to the time by itself."""
-        working = asyncio.create_task(perform(), name=f"enrich {lease.job.name.id}")
+        working = asyncio.create_task(work, name=f"enrich {lease.job.name.id}")
         try:
             made = await working if seconds is None else await self._in_time(working, seconds)
             if made is None:

@@ -12,7 +12,7 @@ from enrichment.jobs.deliveries import Deliveries
 from enrichment.jobs.job import Failure, Job, JobName
 from enrichment.jobs.lease import Lease, LeaseLost
 from enrichment.jobs.reminders import Reminders
-from enrichment.jobs.store import JobStore
+from enrichment.jobs.store import JobStore, Opened
 from enrichment.jobs.work import Outcome, Work, WorkFailed, WorkRefused, made_by
 from seams.clock import Clock
 from seams.tables import TableConflict
@@ -69,10 +69,11 @@ class Runner:
         """
         opened = await self._store.opened(name)
         if opened is not None:
-            await self.start(*opened)
+            await self.start(opened)
 
-    async def start(self, found: Job, request: bytes) -> None:
-        """Run a job as it was read, or made, with its request; see `run`."""
+    async def start(self, opened: Opened) -> None:
+        """Run a job as it was read, or made; see `run`."""
+        found = opened.job
         if not found.promised or not found.ready(self._clock.now()):
             return
         try:
@@ -83,7 +84,8 @@ class Runner:
         try:
             if job.attempts <= self.rules.attempts:
                 async with lease.kept():
-                    outcome = await made_by(self._work.perform(job.name, request), self.rules.work_seconds)
+                    work = self._work.perform(job.name, opened.request, opened.result)
+                    outcome = await made_by(work, self.rules.work_seconds)
                 await self.settle(lease, outcome)
             else:
                 # Whoever ran it last died of it, or with it.

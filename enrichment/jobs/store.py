@@ -4,7 +4,7 @@ Its rows are `job` (what changes), `request` and `result` (JSON, in chunks), and
 written together, and so are result and outcome: a reader never finds the one without the other.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,6 +17,15 @@ TABLE: Final = "jobs"
 _JOB: Final = "job"
 _REQUEST: Final = "request"
 _RESULT: Final = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A job, its request and its result; a result of one that is to be run is an earlier try's."""
+
+    job: Job
+    request: bytes
+    result: bytes | None = None
 
 
 class JobStore:
@@ -36,12 +45,13 @@ class JobStore:
         found = await (await self._table()).get(name.key(), _JOB)
         return None if found is None else _job(found)
 
-    async def opened(self, name: JobName) -> tuple[Job, bytes] | None:
-        """Return a job with its request, in one question to the store; None where there is none."""
-        rows = {entity.row: entity async for entity in (await self._table()).query(name.key(), first=_JOB, end=_RESULT)}
+    async def opened(self, name: JobName) -> Opened | None:
+        """Return a job with all that is kept of it, in one question to the store; None where there is none."""
+        rows = {entity.row: entity async for entity in (await self._table()).query(name.key(), first=_JOB)}
         if _JOB not in rows:
             return None
-        return _job(rows[_JOB]), chunks.join(rows[_REQUEST].values)
+        result = chunks.join(rows[_RESULT].values) if _RESULT in rows else None
+        return Opened(_job(rows[_JOB]), chunks.join(rows[_REQUEST].values), result)
 
     async def result(self, name: JobName) -> bytes | None:
         """Return the result of a job that succeeded; None where the job was removed meanwhile."""

@@ -5,34 +5,21 @@ import json
 import logging
 from collections.abc import Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from enrichment.answers.answers import Enrichment
+from enrichment.answers.answers import Enrichment, TaskError
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher
-from enrichment.errors import EnrichmentError, GatewayFailed, GatewayRefused
+from enrichment.errors import EnrichmentError
 from enrichment.jobs.job import Failure, JobName
+from enrichment.jobs.made import Made, unfinished
 from enrichment.requests.requests import EnrichRequest
 from seams.tables import TableUnavailable
 
 ENDING_SECONDS: Final = 10.0
 """Before the end of a job's time its tasks are told to stop, so that those that are done are not lost."""
-
-_PASSING: Final = frozenset(
-    {
-        "timeout",
-        "gateway_timeout",
-        "bad_gateway",
-        "internal_error",
-        "no_backend_available",
-        "rate_limit_exceeded",
-        "storage_unavailable",
-    }
-)
-"""Codes of task errors that another try may not have."""
 
 _THROTTLED: Final = frozenset({"rate_limit_exceeded", "no_backend_available"})
 """Codes of task errors whose calls were not made at all: it was not their turn."""
@@ -64,26 +51,13 @@ class WorkFailed(Exception):
         self.throttled = throttled
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A result as JSON. `lasting` says that another try would bring nothing better."""
-
-    result: bytes
-    lasting: bool
-
-    @classmethod
-    def of(cls, enrichment: Enrichment) -> "Made":
-        codes = [outcome.error.code if outcome.error else "" for outcome in enrichment.tasks]
-        return cls(enrichment.model_dump_json().encode(), not _PASSING.issuperset(codes))
-
-
 type Outcome = bytes | WorkRefused | WorkFailed
 """The result's JSON, or why there is none."""
 
 
 class Work(Protocol):
-    async def perform(self, name: JobName, request: bytes) -> Made:
-        """Enrich what the request's JSON says, charged to the job's subscription.
+    async def perform(self, name: JobName, request: bytes, done: bytes | None) -> Made:
+        """Enrich what the request's JSON says, charged to the job's subscription; `done` is an earlier result.
 
         Raises WorkRefused, WorkFailed and EnrichmentError; everything else counts as a failure that may pass.
         """
@@ -114,7 +88,7 @@ class Enriching:
         self._seconds = seconds - ENDING_SECONDS
         self._pauses = pauses
 
-    async def perform(self, name: JobName, request: bytes) -> Made:
+    async def perform(self, name: JobName, request: bytes, done: bytes | None) -> Made:
         try:
             # By the parser that it came in by: another one may take less.
             asked = EnrichRequest.model_validate(json.loads(request))
@@ -123,29 +97,27 @@ class Enriching:
             raise WorkRefused("invalid_request", f"{error.error_count()} fields are not what is taken.") from error
         try:
             async with self._callers.named(name.subscription) as caller:
-                return Made.of(await self._enriched(caller, asked))
+                return Made.of(await self._enriched(caller, asked, unfinished(done) if done else None))
         except SubscriptionUnknown as error:
             raise WorkRefused("subscription_unknown", f"There is no subscription {name.subscription}.") from error
 
-    async def _enriched(self, caller: TicketCaller, asked: EnrichRequest) -> Enrichment:
+    async def _enriched(self, caller: TicketCaller, asked: EnrichRequest, done: Enrichment | None) -> Enrichment:
         """Enrich; where some tasks were throttled, wait and do just those again, as long as there is time."""
         time = asyncio.get_running_loop().time
         end = time() + self._seconds
-        made = await self._enricher.enrich(caller, asked, seconds=self._seconds)
+        made = await self._enricher.enrich(caller, asked, seconds=self._seconds, done=done)
         for pause in self._pauses:
-            if not _throttled(made) or time() + pause >= end:
+            waits = [error.retry_after or 0 for error in _errors(made) if error.code in _THROTTLED]
+            wait = max(pause, *waits) if waits else 0
+            if not waits or time() + wait >= end:
                 break
-            await asyncio.sleep(pause)
-            try:
-                made = await self._enricher.enrich(caller, asked, seconds=end - time(), done=made)
-            except (GatewayRefused, GatewayFailed):
-                # What is done already is not given up for those that are not.
-                continue
+            await asyncio.sleep(wait)
+            made = await self._enricher.enrich(caller, asked, seconds=end - time(), done=made)
         return made
 
 
-def _throttled(made: Enrichment) -> bool:
-    return any(outcome.error is not None and outcome.error.code in _THROTTLED for outcome in made.tasks)
+def _errors(made: Enrichment) -> list[TaskError]:
+    return [outcome.error for outcome in made.tasks if outcome.error is not None]
 
 
 async def made_by(work: Awaitable[Made], seconds: float) -> Outcome:
@@ -172,7 +144,5 @@ async def made_by(work: Awaitable[Made], seconds: float) -> Outcome:
 def _judged(error: EnrichmentError) -> WorkRefused | WorkFailed:
     code = error.code or "failed"
     if error.status >= 500 or error.status in (408, 429):
-        wait = error.headers.get("retry-after", "")
-        seconds = float(wait) if wait.isdecimal() else 0.0
-        return WorkFailed(code, error.message, seconds, throttled=error.status == 429)
+        return WorkFailed(code, error.message, error.retry_after or 0, throttled=error.status == 429)
     return WorkRefused(code, error.message)

@@ -140,6 +140,24 @@ async def test_a_refusal_after_charged_work_is_no_failed_request(
         await enricher.enrich(desk, REQUEST)
 
 
+async def test_a_limit_that_all_tasks_met(gateway: FakeGateway, desk: TicketCaller) -> None:
+    """The refusal that asks for the longest wait is raised, although a search for similar tickets was answered."""
+    enricher = Enricher(EnricherRules(deployment="m", embeddings="e"), PerToken())
+    limited = {"error": {"message": "later", "code": "rate_limit_exceeded"}}
+    vectors = [{"object": "embedding", "index": index, "embedding": [1.0, 0.0]} for index in range(2)]
+    usage = {"prompt_tokens": 5, "total_tokens": 5}
+    gateway.answers = {
+        "embeddings": says({"object": "list", "model": "e", "data": vectors, "usage": usage}),
+        "summary": says(limited, 429, [(b"retry-after", b"3")]),
+        "classification": says(limited, 429, [(b"retry-after", b"30")]),
+    }
+    history = [{"number": "INC1", "short_description": "Printer on fire"}]
+    request = EnrichRequest.model_validate({"ticket": TICKET, "choices": CHOICES, "history": history})
+    with pytest.raises(GatewayRefused) as refused:
+        await enricher.enrich(desk, request)
+    assert (refused.value.status, refused.value.retry_after) == (429, 30)
+
+
 async def test_placeholders_can_be_declined(gateway: FakeGateway, desk: TicketCaller, enricher: Enricher) -> None:
     """A subscription without placeholders sends tickets as they are, and no rule about marks."""
     gateway.answers = {"summary": SUMMARY}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from enrichment.answers.answers import NO_TOKENS, Enrichment, Patch, TaskError, TaskOutcome
 from enrichment.jobs.batches import JobBatches
 from enrichment.jobs.callback import CallbackCheck
 from enrichment.jobs.credentials import Credentials
@@ -20,6 +21,7 @@ from enrichment.jobs.desk import JobDesk
 from enrichment.jobs.destinations import Destinations
 from enrichment.jobs.events import JobEvents
 from enrichment.jobs.job import Job, JobName
+from enrichment.jobs.made import Made
 from enrichment.jobs.once import Once
 from enrichment.jobs.order import JobBody, Order
 from enrichment.jobs.outbound import Answer, Request
@@ -28,7 +30,6 @@ from enrichment.jobs.reminders import Reminders
 from enrichment.jobs.runner import JobRules, Runner
 from enrichment.jobs.store import JobStore
 from enrichment.jobs.sweep import Sweep
-from enrichment.jobs.work import Made
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Entity, Tables
 
@@ -95,9 +96,11 @@ class Works:
 
     do: Do | None = None
     done: list[JobName] = field(default_factory=list)
+    resumed: list[bytes | None] = field(default_factory=list)
 
-    async def perform(self, name: JobName, request: bytes) -> Made:
+    async def perform(self, name: JobName, request: bytes, done: bytes | None) -> Made:
         self.done.append(name)
+        self.resumed.append(done)
         return await self.do(name, request) if self.do else made()
 
 
@@ -188,6 +191,13 @@ class Parts:
 
 def made(result: object = None) -> Made:
     return Made(json.dumps(RESULT if result is None else result).encode(), lasting=True)
+
+
+def half(*codes: str) -> bytes:
+    """Return a result whose summary was done, and one task failed for each code."""
+    failed = [TaskOutcome(name="reply", status="failed", error=TaskError(code=code, message=code)) for code in codes]
+    tasks = (TaskOutcome(name="summary", status="succeeded"), *failed)
+    return Made.of(Enrichment(language="en", patch=Patch(), tasks=tasks, usage=NO_TOKENS, cost="0")).result
 
 
 def order(job_id: str = "one", subscription: str = "team-a", **told: Any) -> Order:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from enrichment.jobs.job import JobName
-from enrichment.jobs.work import Made
+from enrichment.jobs.made import Made
 from local.tables import SQLiteTables
 from seams.tables import Entity, TableUnavailable, Upsert
 from tests.enrichment.jobs.parts import CALLBACK, NOISE, TICKET, Parts, event_of, made

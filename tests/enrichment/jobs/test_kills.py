@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from enrichment.jobs.job import JobName
+from enrichment.jobs.made import Made
 from enrichment.jobs.once import Answered
-from enrichment.jobs.work import Made
 from tests.enrichment.jobs.parts import CALLBACK, Parts, event_of, made, order
 from tests.gateway.memory_tables import MemoryTables, Rows
 
@@ -93,8 +93,8 @@ async def test_a_job(life: Callable[[Parts], Awaitable[object]], *, heard: bool)
 async def asked(parts: Parts) -> None:
     """Ask under a key, and leave the answer where the work of jobs is counted."""
 
-    async def perform() -> Made:
-        return await parts.work.perform(NAME, b"")
+    async def perform(_: object) -> Made:
+        return await parts.work.perform(NAME, b"", None)
 
     answer = await parts.once.answer_keyed(order(), perform, may_promise=True)
     assert isinstance(answer, Answered)

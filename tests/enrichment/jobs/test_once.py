@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
+from enrichment.answers.answers import Enrichment
 from enrichment.errors import GatewayTimeout
 from enrichment.jobs.errors import NameTaken, StillRunning
 from enrichment.jobs.job import JobName
+from enrichment.jobs.made import Made
 from enrichment.jobs.once import Answered, Promised
-from enrichment.jobs.work import Made
 from local.tables import SQLiteTables
-from tests.enrichment.jobs.parts import Parts, made, order
+from tests.enrichment.jobs.parts import Parts, half, made, order
 
 NAME = JobName("team-a", "one")
 PATIENCE_SECONDS = 20
@@ -25,7 +26,7 @@ class Slow:
         self.let = asyncio.Event()
         self.cancelled = False
 
-    async def __call__(self) -> Made:
+    async def __call__(self, _: object) -> Made:
         self.begun += 1
         self.under_way.set()
         try:
@@ -36,11 +37,11 @@ class Slow:
         return made()
 
 
-async def quick() -> Made:
+async def quick(_: object) -> Made:
     return made()
 
 
-async def never() -> Made:
+async def never(_: object) -> Made:
     raise AssertionError("it is not to be done again")
 
 
@@ -132,16 +133,46 @@ async def test_waiting_for_another_ones_work(parts: Parts) -> None:
 async def test_a_failure_is_not_kept(parts: Parts) -> None:
     """An error is the caller's, and the next request tries anew; so it is with an answer that may pass."""
 
-    async def fail() -> Made:
+    async def fail(_: object) -> Made:
         raise GatewayTimeout("too slow")
 
-    async def poor() -> Made:
+    async def poor(_: object) -> Made:
         return Made(b"{}", lasting=False)
 
     with pytest.raises(GatewayTimeout):
         await parts.once.answer_keyed(order(), fail, may_promise=True)
     assert await parts.once.answer_keyed(order(), poor, may_promise=True) == Answered(b"{}")
     assert await parts.once.answer_keyed(order(), quick, may_promise=True) == Answered(made().result)
+
+
+async def test_half_an_answer(parts: Parts) -> None:
+    """An answer with tasks that may yet be done is completed when it is asked for again, once for all who ask."""
+    parts.once.wait = PATIENCE_SECONDS
+    begun: list[Enrichment | None] = []
+
+    async def partly(done: Enrichment | None) -> Made:
+        begun.append(done)
+        await asyncio.sleep(0)
+        return Made(half("timeout"), lasting=True)
+
+    await parts.once.answer_keyed(order(), partly, may_promise=True)
+    asking = [parts.once.answer_keyed(order(), partly, may_promise=True) for _ in range(3)]
+    assert {answer.result for answer in await asyncio.gather(*asking) if isinstance(answer, Answered)} == {
+        half("timeout")
+    }
+    assert [done and done.tasks[0].status for done in begun] == [None, "succeeded"]
+    assert await parts.once.answer_keyed(order(), quick, may_promise=True) == Answered(made().result)
+    assert await parts.once.answer_keyed(order(), never, may_promise=True) == Answered(made().result, repeated=True)
+
+
+async def test_half_an_answer_for_good(parts: Parts) -> None:
+    """What a model will not answer is not asked again under the same key."""
+
+    async def refused(_: object) -> Made:
+        return Made(half("refusal"), lasting=True)
+
+    await parts.once.answer_keyed(order(), refused, may_promise=True)
+    assert await parts.once.answer_keyed(order(), never, may_promise=True) == Answered(half("refusal"), repeated=True)
 
 
 async def test_a_caller_who_leaves(parts: Parts) -> None:

@@ -15,15 +15,21 @@ from enrichment.enricher import Enricher, EnricherRules
 from enrichment.jobs import routes as job_routes
 from enrichment.jobs.enriching import Answering
 from enrichment.jobs.job import JobName
+from enrichment.jobs.made import Made
 from enrichment.routes import router
 from hosting.services.models import Models
 from hosting.web.error_answers import add_error_handlers
 from seams.tables import TableUnavailable
 from tests.enrichment.fake_gateway import PATIENCE_SECONDS, FakeGateway, PerToken, completion, says
-from tests.enrichment.jobs.parts import CALLBACK, NOISE, RESULT, TICKET, Parts
+from tests.enrichment.jobs.parts import CALLBACK, NOISE, RESULT, TICKET, Parts, half
 from tests.served import served
 
 BODY: dict[str, Any] = {"ticket": TICKET, "tasks": ["summary"]}
+SUMMARY = {
+    "issue": [{"sentence": "VPN drops.", "entries": ["short_description"]}],
+    "actions_taken": [],
+    "resolution": [],
+}
 KEYED = BODY | {"ticket": TICKET | {"sys_updated_on": "2026-11-21 08:00:00"}}
 
 
@@ -58,12 +64,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 def gateway() -> FakeGateway:
-    said = {
-        "issue": [{"sentence": "VPN drops.", "entries": ["short_description"]}],
-        "actions_taken": [],
-        "resolution": [],
-    }
-    return FakeGateway(says(completion(json.dumps(said))))
+    return FakeGateway(says(completion(json.dumps(SUMMARY))))
 
 
 async def test_a_job(client: httpx2.AsyncClient, parts: Parts) -> None:
@@ -161,6 +162,40 @@ async def test_enriched_once(client: httpx2.AsyncClient, gateway: FakeGateway) -
     assert len(gateway.requests) == 1
     other = await client.post("/enrich", json=KEYED | {"output_language": "de"})
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_mismatch")
+
+
+async def test_completed_by_asking_again(client: httpx2.AsyncClient, gateway: FakeGateway) -> None:
+    """A task that met a limit says when to ask again; then it alone is done, and the whole is what is kept."""
+    limited = says({"error": {"message": "later", "code": "rate_limit_exceeded"}}, 429, [(b"retry-after", b"7")])
+    gateway.reply, gateway.answers = None, {"summary": SUMMARY, "reply": limited}
+    both = KEYED | {"tasks": ["summary", "reply"]}
+    first = await client.post("/enrich", json=both)
+    assert first.status_code == 200
+    assert first.json()["tasks"][1]["error"] == {"code": "rate_limit_exceeded", "message": "later", "retry_after": 7}
+    gateway.answers["reply"] = {"entries": ["short_description"], "text": "We look into it."}
+    second = await client.post("/enrich", json=both)
+    third = await client.post("/enrich", json=both)
+    assert [task["status"] for task in second.json()["tasks"]] == ["succeeded", "succeeded"]
+    assert [each.headers.get("idempotency-replayed") for each in (second, third)] == [None, "true"]
+    assert third.content == second.content
+    assert (len(gateway.asked_of("summary")), len(gateway.asked_of("reply"))) == (1, 2)
+
+
+async def test_a_job_completed_by_asking_again(client: httpx2.AsyncClient, parts: Parts) -> None:
+    """A job some of whose tasks may yet be done is run anew with what it has, when it is asked for again."""
+
+    async def partly(*_: object) -> Made:
+        return Made(half("timeout"), lasting=True)
+
+    parts.work.do = partly
+    name = JobName("team-a", (await client.post("/jobs", json=KEYED)).json()["id"])
+    await parts.runner.run(name)
+    assert (await client.post("/jobs", json=KEYED)).json() == {"id": name.id, "status": "queued"}
+    parts.work.do = None
+    await parts.runner.run(name)
+    assert parts.work.resumed == [None, half("timeout")]
+    assert (await client.post("/jobs", json=KEYED)).json() == {"id": name.id, "status": "succeeded"}
+    assert (await client.get(f"/jobs/{name.id}")).json()["result"] == RESULT
 
 
 async def test_without_a_key(client: httpx2.AsyncClient, gateway: FakeGateway, parts: Parts) -> None:

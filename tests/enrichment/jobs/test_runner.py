@@ -10,8 +10,9 @@ import pytest
 
 from enrichment.errors import EnrichmentError, GatewayRefused, GatewayTimeout
 from enrichment.jobs.job import JobName
+from enrichment.jobs.made import Made
 from enrichment.jobs.runner import JobRules
-from enrichment.jobs.work import Made, WorkFailed, WorkRefused
+from enrichment.jobs.work import WorkFailed, WorkRefused
 from seams.tables import TableUnavailable
 from tests.enrichment.jobs.parts import NOISE, RESULT, Parts, made, order
 

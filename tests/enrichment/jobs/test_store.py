@@ -11,7 +11,7 @@ import pytest
 from enrichment.jobs import chunks
 from enrichment.jobs.job import Delivery, Failure, Job, JobName
 from enrichment.jobs.reminders import PARTITIONS, Reminders
-from enrichment.jobs.store import JobStore
+from enrichment.jobs.store import JobStore, Opened
 from hosting.tables import AzureTables
 from local.tables import SQLiteTables
 from seams.tables import TableConflict, Tables
@@ -49,7 +49,7 @@ async def test_a_life(tables: Tables, name: JobName) -> None:
     ended = waiting.ended(NOW, None)
     finished = await store.finish(replace(ended, delivery=Delivery("pending", 2, NOW, "error")), b"result")
     assert await store.get(name) == finished
-    assert await store.opened(name) == (finished, b"request")
+    assert await store.opened(name) == Opened(finished, b"request", b"result")
     assert await store.result(name) == b"result"
     with pytest.raises(TableConflict):
         await store.remove(waiting)
@@ -57,7 +57,7 @@ async def test_a_life(tables: Tables, name: JobName) -> None:
     assert await store.get(name) is None
     assert await store.opened(name) is None
     again = await store.create(Job(name, "digest", NOW), b"again")
-    assert await store.opened(name) == (again, b"again")
+    assert await store.opened(name) == Opened(again, b"again")
 
 
 async def test_the_largest(tables: Tables, name: JobName) -> None:
@@ -68,7 +68,7 @@ async def test_the_largest(tables: Tables, name: JobName) -> None:
     await store.finish(job, body)
     opened = await store.opened(name)
     assert opened is not None
-    assert opened[1] == body
+    assert (opened.request, opened.result) == (body, body)
     assert await store.result(name) == body
     with pytest.raises(chunks.TooLarge, match="compressed, and at most 655360"):
         await store.create(Job(JobName("team-b", name.id), "digest", NOW), body + os.urandom(2000))

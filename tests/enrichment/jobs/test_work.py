@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Send
 
-from enrichment.answers.answers import Enrichment, Patch, TaskError, TaskOutcome, Usage
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher, EnricherRules
 from enrichment.errors import EnrichmentError, GatewayTimeout, NoAnswer
 from enrichment.jobs.job import JobName
-from enrichment.jobs.work import Enriching, Made, SubscriptionUnknown, WorkFailed, WorkRefused, made_by
+from enrichment.jobs.made import Made
+from enrichment.jobs.work import Enriching, SubscriptionUnknown, WorkFailed, WorkRefused, made_by
 from hosting.services.models import Models
 from seams.tables import TableUnavailable
 from tests.enrichment.fake_gateway import PATIENCE_SECONDS, FakeGateway, PerToken, completion, says
@@ -55,7 +55,7 @@ def request(**ticket: Any) -> bytes:
 async def test_a_result() -> None:
     """The work is what /enrich does, charged to the job's subscription."""
     gateway = FakeGateway(says(completion(json.dumps(SUMMARY))))
-    made = await working(gateway).perform(NAME, request())
+    made = await working(gateway).perform(NAME, request(), None)
     assert made.lasting
     assert json.loads(made.result)["summary"]["issue"] == "VPN drops."
     [(scope, _)] = gateway.requests
@@ -75,11 +75,25 @@ async def test_throttled_tasks_get_their_turn(throttled: int, code: str | None) 
     gateway = FakeGateway()
     gateway.answers = {"summary": SUMMARY, "reply": reply}
     both = json.dumps({"ticket": TICKET, "tasks": ["summary", "reply"]}).encode()
-    told = json.loads((await working(gateway).perform(NAME, both)).result)
+    told = json.loads((await working(gateway).perform(NAME, both, None)).result)
     assert told["summary"]["issue"] == "VPN drops."
     assert [task["error"]["code"] if task.get("error") else None for task in told["tasks"]] == [None, code]
     assert len(gateway.asked_of("summary")) == 1
     assert told["usage"]["total_tokens"] == (36 if code is None else 18)
+
+
+async def test_a_job_goes_on_where_an_earlier_try_ended() -> None:
+    """What an earlier result has is taken over, and stays where the gateway refuses all that is left."""
+    limited = says({"error": {"message": "slow down", "code": "rate_limit_exceeded"}}, 429, [(b"retry-after", b"0")])
+    gateway = FakeGateway(answers={"summary": SUMMARY, "reply": limited})
+    both = json.dumps({"ticket": TICKET, "tasks": ["summary", "reply"]}).encode()
+    first = await working(gateway).perform(NAME, both, None)
+    second = await working(gateway).perform(NAME, both, first.result)
+    assert json.loads(second.result)["summary"] == json.loads(first.result)["summary"]
+    gateway.answers["reply"] = REPLY
+    third = json.loads((await working(gateway).perform(NAME, both, second.result)).result)
+    assert [task["status"] for task in third["tasks"]] == ["succeeded", "succeeded"]
+    assert len(gateway.asked_of("summary")) == 1
 
 
 async def test_whatever_came_in_is_read_again() -> None:
@@ -88,14 +102,14 @@ async def test_whatever_came_in_is_read_again() -> None:
     deep: Any = "x"
     for _ in range(300):
         deep = [deep]
-    made = await working(gateway).perform(NAME, request(u_deep=deep, u_number=float("nan")))
+    made = await working(gateway).perform(NAME, request(u_deep=deep, u_number=float("nan")), None)
     assert json.loads(made.result)["summary"]["issue"] == "VPN drops."
 
 
 async def test_an_unknown_subscription() -> None:
     """A subscription that is gone is the end of its jobs."""
     gateway = FakeGateway()
-    outcome = await made_by(working(gateway).perform(JobName("team-z", "one"), request()), 10)
+    outcome = await made_by(working(gateway).perform(JobName("team-z", "one"), request(), None), 10)
     assert isinstance(outcome, WorkRefused)
     assert outcome.failure.code == "subscription_unknown"
     assert not gateway.requests
@@ -103,7 +117,7 @@ async def test_an_unknown_subscription() -> None:
 
 async def test_a_request_of_another_version() -> None:
     """A request that is taken no more is the end of its job."""
-    outcome = await made_by(working(FakeGateway()).perform(NAME, b'{"ticket": {}}'), 10)
+    outcome = await made_by(working(FakeGateway()).perform(NAME, b'{"ticket": {}}', None), 10)
     assert isinstance(outcome, WorkRefused)
     assert outcome.failure.code == "invalid_request"
 
@@ -120,23 +134,10 @@ async def test_a_request_of_another_version() -> None:
 async def test_the_gateways_refusals(status: int, headers: list[tuple[bytes, bytes]], kind: type[Exception]) -> None:
     """What passes is worth another try, when the gateway says so; what the subscription may not do is not."""
     gateway = FakeGateway(says({"error": {"message": "no", "code": "a_code"}}, status, headers))
-    outcome = await made_by(working(gateway).perform(NAME, request()), 10)
+    outcome = await made_by(working(gateway).perform(NAME, request(), None), 10)
     assert isinstance(outcome, kind)
     if isinstance(outcome, WorkFailed):
         assert (outcome.wait_seconds, outcome.throttled) == ((7, True) if status == 429 else (0, False))
-
-
-@pytest.mark.parametrize(
-    "codes", [["timeout"], ["bad_gateway", "rate_limit_exceeded"], ["refusal"], ["timeout", "length"]]
-)
-def test_what_lasts(codes: list[str]) -> None:
-    """A result without any success is kept only where another try would not help."""
-    tasks = tuple(
-        TaskOutcome(name="summary", status="failed", error=TaskError(code=code, message=code)) for code in codes
-    )
-    usage = Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
-    made = Made.of(Enrichment(language="en", patch=Patch(), tasks=tasks, usage=usage, cost="0"))
-    assert made.lasting == bool({"refusal", "length"} & set(codes))
 
 
 @pytest.mark.parametrize(
