@@ -25,6 +25,7 @@
     |- SubscriptionsUnavailable 503  whose key it is cannot be found out now
     |- IdentityUnavailable  503  no signing keys to check an access token with
     |- TooManyLookups       503  too many keys are being looked up that nobody here has seen
+    |- UploadInterrupted    503  a backend failed in the middle of a file that could not be kept
     |- UpstreamGarbage      502  a backend answered with what is no answer
     |- RateLimited          429  over a limit per minute, or too many requests at once
     |- QuotaExceeded        403  the period's tokens are used up
@@ -54,13 +55,16 @@ class GatewayError(Exception):
     innererror: ClassVar[Mapping[str, Any] | None] = None
     """Azure's own word for more about an error, beside OpenAI's four."""
 
+    retry_after: ClassVar[float | None] = None
+    """Seconds after which the same call may succeed, where every error of the class has the same."""
+
     def __init__(
         self, message: str, *, param: str | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()
     ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
-        self.headers = headers
+        self.headers = headers if self.retry_after is None else retry_headers(self.retry_after)
 
 
 class Unauthenticated(GatewayError):
@@ -118,9 +122,7 @@ class PromptAttack(GatewayError):
 
 class PromptUnchecked(GatewayError):
     status, code = 503, "prompt_unchecked"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, headers=retry_headers(1.0))
+    retry_after = 1.0
 
 
 class MethodNotAllowed(GatewayError):
@@ -169,9 +171,7 @@ class SubscriptionUnreadable(GatewayError):
 
 class SubscriptionsUnavailable(GatewayError):
     status, code = 503, "storage_unavailable"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, headers=((b"retry-after", b"2"),))
+    retry_after = 2.0
 
 
 class IdentityUnavailable(GatewayError):
@@ -185,9 +185,7 @@ class IdentityUnavailable(GatewayError):
 
 class TooManyLookups(GatewayError):
     status, code = 503, "too_many_lookups"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, headers=((b"retry-after", b"1"),))
+    retry_after = 1.0
 
 
 class RateLimited(GatewayError):
@@ -214,9 +212,7 @@ class UpstreamGarbage(GatewayError):
 
 class UploadInterrupted(GatewayError):
     status, code = 503, "upload_interrupted"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, headers=retry_headers(1.0))
+    retry_after = 1.0
 
 
 class NoBackend(GatewayError):

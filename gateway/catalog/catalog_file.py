@@ -4,14 +4,13 @@ An unknown key is an error: a limit with a spelling mistake must not become no l
 """
 
 import json
-import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import ValidationError
 
 from gateway.catalog.catalog import (
     ApiKey,
@@ -24,11 +23,17 @@ from gateway.catalog.catalog import (
     Subscription,
     UpstreamAuth,
 )
-from gateway.subscriptions.entitlement import Entitlement, Name, Section, check_name, problem
+from gateway.catalog.sections import (
+    SETTING,
+    ApiKeyAuth,
+    BackendSection,
+    DeploymentSection,
+    OperatorsSection,
+    SubscriptionSection,
+)
+from gateway.subscriptions.entitlement import Section, check_name, problem
 from gateway.usage import DeploymentType
 
-SETTING = "setting:"
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SECTIONS = ("backends", "deployments", "subscriptions", "operators")
 
 
@@ -38,69 +43,6 @@ class CatalogError(Exception):
     def __init__(self, source: str, problems: list[str]) -> None:
         super().__init__("\n".join([f"The catalog {source} is not valid:", *(f"  {problem}" for problem in problems)]))
         self.problems = problems
-
-
-_ENDPOINT = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?",
-    re.IGNORECASE,
-)
-
-
-def _endpoint(value: str) -> str:
-    match = _ENDPOINT.fullmatch(value)
-    if match is None or not 0 < int(match["port"] or 443) <= 65_535:
-        raise ValueError("must be scheme, host and port only, such as https://contoso-eastus.openai.azure.com")
-    if match["scheme"].lower() == "http" and match["host"].lower() not in LOOPBACK:
-        raise ValueError("must begin with https://; http:// is for loopback only")
-    return value.removesuffix("/").lower()
-
-
-def _setting_reference(value: str) -> str:
-    if not value.removeprefix(SETTING) or not value.startswith(SETTING):
-        raise ValueError(f"must name an app setting, as in {SETTING}AOAI_KEY: a key is never written into a catalog")
-    return value
-
-
-def _key_hash(value: object) -> bytes:
-    algorithm, _, digest = str(value).partition(":")
-    if algorithm != "sha256" or len(digest) != 64 or not set(digest.lower()) <= set("0123456789abcdef"):
-        raise ValueError("must be sha256: and 64 hexadecimal digits")
-    return bytes.fromhex(digest)
-
-
-KeyHashes = list[Annotated[bytes, BeforeValidator(_key_hash)]]
-
-
-class _ApiKeyAuth(Section):
-    api_key: Annotated[str, AfterValidator(_setting_reference)]
-
-
-class _Backend(Section):
-    endpoint: Annotated[str, AfterValidator(_endpoint)]
-    kind: Literal["ptu", "paygo"] = "paygo"
-    deployment_type: DeploymentType | None = None
-    region: Annotated[str, Field(max_length=64)] = ""
-    auth: object = "managed-identity"
-
-
-class _Member(Section):
-    backend: str
-    deployment: Name | None = None
-    priority: Annotated[int, Field(ge=0)] = 1
-    weight: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1
-
-
-class _Deployment(Section):
-    model: Annotated[str, Field(min_length=1, max_length=128)]
-    pool: Annotated[list[_Member], Field(min_length=1)]
-
-
-class _Subscription(Entitlement):
-    key_hashes: KeyHashes = Field(default_factory=list)
-
-
-class _Operators(Section):
-    key_hashes: KeyHashes = Field(default_factory=list)
 
 
 def load_catalog(source: str, setting: Callable[[str], str | None]) -> Catalog:
@@ -153,14 +95,14 @@ class _Reader:
 
     def catalog(self) -> Catalog:
         self.problems += [f"{key}: unknown key" for key in self.content if key not in SECTIONS]
-        backends = {name: self._backend(name, part) for name, part in self._parts("backends", _Backend)}
+        backends = {name: self._backend(name, part) for name, part in self._parts("backends", BackendSection)}
         deployments = {
-            name: self._deployment(name, part, backends) for name, part in self._parts("deployments", _Deployment)
+            name: self._deployment(name, part, backends) for name, part in self._parts("deployments", DeploymentSection)
         }
         subscriptions = {
-            name: self._subscription(name, part) for name, part in self._parts("subscriptions", _Subscription)
+            name: self._subscription(name, part) for name, part in self._parts("subscriptions", SubscriptionSection)
         }
-        operators = self._one("operators", _Operators, self.content.get("operators", {})) or _Operators()
+        operators = self._one("operators", OperatorsSection, self.content.get("operators", {})) or OperatorsSection()
         self._check_keys(subscriptions, operators)
         if not self.problems and not deployments:
             self.problems.append("deployments: there is none, so that nothing could be asked for")
@@ -195,7 +137,7 @@ class _Reader:
             self.problems += [problem(path, details) for details in error.errors(include_url=False)]
             return None
 
-    def _backend(self, name: str, part: _Backend) -> Backend:
+    def _backend(self, name: str, part: BackendSection) -> Backend:
         if part.kind == "ptu" and part.deployment_type not in {None, "ptu"}:
             self.problems.append(f"backends.{name}.deployment_type: a backend of kind ptu is billed as ptu")
         billed: DeploymentType = "ptu" if part.kind == "ptu" else part.deployment_type or "global"
@@ -206,7 +148,7 @@ class _Reader:
             return CallerToken()
         path = f"backends.{name}.auth"
         if isinstance(auth, dict):
-            keyed = self._one(path, _ApiKeyAuth, auth)
+            keyed = self._one(path, ApiKeyAuth, auth)
             return ApiKey(self._api_key(f"{path}.api_key", keyed.api_key.removeprefix(SETTING)) if keyed else "")
         if auth != "managed-identity":
             self.problems.append(f'{path}: must be "managed-identity", "caller" or a table with api_key')
@@ -220,7 +162,7 @@ class _Reader:
             self.problems.append(f"{path}: the app setting {setting} holds what no header can carry")
         return value
 
-    def _deployment(self, name: str, part: _Deployment, backends: Mapping[str, Backend]) -> Deployment:
+    def _deployment(self, name: str, part: DeploymentSection, backends: Mapping[str, Backend]) -> Deployment:
         tiers: dict[int, list[Member]] = {}
         seen: set[tuple[str, str]] = set()
         for place, member in enumerate(part.pool):
@@ -238,7 +180,7 @@ class _Reader:
             tiers.setdefault(member.priority, []).append(Member(backend, there, member.priority, member.weight))
         return Deployment(name, part.model, tuple(tuple(tiers[priority]) for priority in sorted(tiers)))
 
-    def _subscription(self, name: str, part: _Subscription) -> Subscription:
+    def _subscription(self, name: str, part: SubscriptionSection) -> Subscription:
         self.problems += [
             f"subscriptions.{name}.deployments: no deployment {deployment!r}"
             for deployment in part.unknown_deployments(self._names("deployments"))
@@ -257,7 +199,7 @@ class _Reader:
             if section == "subscriptions" and isinstance(item, str) and item not in self._names("deployments"):
                 self.problems.append(f"subscriptions.{name}.deployments: no deployment {item!r}")
 
-    def _check_keys(self, subscriptions: Mapping[str, Subscription], operators: _Operators) -> None:
+    def _check_keys(self, subscriptions: Mapping[str, Subscription], operators: OperatorsSection) -> None:
         holders = dict.fromkeys(operators.key_hashes, "operators")
         for name, subscription in subscriptions.items():
             for digest in subscription.key_digests:

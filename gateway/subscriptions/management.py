@@ -1,93 +1,31 @@
-"""`/manage/subscriptions`: what operators do with subscriptions over HTTP. Keys are shown once, digests never."""
+"""`/manage/subscriptions`: what operators do with subscriptions over HTTP."""
 
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 from starlette.types import Message
 
-from gateway.catalog.catalog import Subscription
 from gateway.errors import CallerLeft, Forbidden, GatewayError, InvalidRequest, SubscriptionInvalid
 from gateway.identity.callers import Caller
 from gateway.identity.keys import Slot
 from gateway.requests.bodies import BodyRules, read_body
-from gateway.subscriptions.entitlement import NAME, Entitlement, Name, problem
-from gateway.subscriptions.register import Keyed, SubscriptionRegister, version_of
+from gateway.subscriptions.bodies import (
+    CreatedSubscription,
+    MergePatch,
+    NewSubscription,
+    RotatedKey,
+    SubscriptionPage,
+    SubscriptionView,
+)
+from gateway.subscriptions.entitlement import NAME, problem
+from gateway.subscriptions.register import SubscriptionRegister, version_of
 from gateway.subscriptions.store import StoredSubscription
 
 BODY: Final = BodyRules(limit=64 * 1024, timeout=30.0)
 NEVER_KEPT: Final = "no-store"
-
-_EXAMPLE: Final[dict[str, Any]] = {
-    "name": "service-desk",
-    "cost_centre": "4711",
-    "deployments": ["gpt-4o"],
-    "limits": {"requests_per_minute": 600, "tokens_per_minute": 120000, "concurrent": 50},
-    "budget": {"amount": "500.00", "currency": "USD", "per": "month", "hard": True},
-}
-_CHANGE: Final[dict[str, Any]] = {"limits": {"requests_per_minute": 900}, "quota": None}
-
-
-class NewSubscription(Entitlement):
-    """The catalog's fields of a subscription and its name; keys are made here."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
-
-    name: Name = Field(description="1 to 64 letters, digits, dots, dashes, underscores; the first a letter or digit.")
-
-
-class KeyTimes(BaseModel):
-    """When each key was made."""
-
-    primary: datetime
-    secondary: datetime
-
-
-class SubscriptionView(Entitlement):
-    """A subscription, without its keys. `source` is where it is changed; the times are those of a row of the table."""
-
-    name: str
-    source: Literal["table", "catalog"]
-    created_at: datetime | None = None
-    changed_at: datetime | None = None
-    keys_made_at: KeyTimes | None = None
-
-    @classmethod
-    def of(cls, shown: StoredSubscription | Subscription) -> Self:
-        if isinstance(shown, Subscription):
-            return cls(name=shown.name, source="catalog", **dict(Entitlement.of(shown)))
-        return cls(
-            name=shown.name,
-            source="table",
-            created_at=shown.created_at,
-            changed_at=shown.changed_at,
-            keys_made_at=KeyTimes(primary=shown.primary_at, secondary=shown.secondary_at),
-            **dict(shown.entitlement),
-        )
-
-
-class CreatedSubscription(SubscriptionView):
-    keys: dict[Slot, str] = Field(description="Shown now and never again; keep them in a vault.")
-
-    @classmethod
-    def made(cls, keyed: Keyed) -> Self:
-        return cls(**dict(SubscriptionView.of(keyed.stored)), keys=dict(keyed.keys))
-
-
-class RotatedKey(BaseModel):
-    name: str
-    keys: dict[Slot, str] = Field(description="The new key, shown now and never again.")
-
-
-class SubscriptionPage(BaseModel):
-    subscriptions: list[SubscriptionView]
-    next: str | None = Field(description="What `after` is to be for the next page; null on the last one.")
 
 
 class BoundedRoute(APIRoute):
@@ -120,14 +58,6 @@ def _refusal(error: RequestValidationError) -> GatewayError:
         return InvalidRequest("The body is not JSON.")
     problems = [problem("", {**each, "loc": each["loc"][1:]}) for each in details]
     return SubscriptionInvalid("; ".join(problems), param=".".join(map(str, details[0]["loc"][1:])) or None)
-
-
-class _MergePatch:
-    """Describes a JSON merge patch (RFC 7396) by the fields that it may change; none of them is required."""
-
-    @staticmethod
-    def __get_pydantic_json_schema__(_: CoreSchema, described: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return described(Entitlement.__pydantic_core_schema__)
 
 
 type CallerOf = Callable[..., Awaitable[Caller]]
@@ -211,8 +141,7 @@ def _add_creation(routes: APIRouter, register: SubscriptionRegister, actor_of: A
         responses={409: {"description": "The name is taken, or another subscription lists the identity."}},
     )
     async def create_subscription(new: NewSubscription, actor: Actor, response: Response) -> CreatedSubscription:
-        entitlement = Entitlement(**{field: getattr(new, field) for field in Entitlement.model_fields})
-        keyed = await register.create(new.name, entitlement, actor)
+        keyed = await register.create(new.name, new.entitlement(), actor)
         response.headers["location"] = f"/manage/subscriptions/{new.name}"
         response.headers["etag"] = version_of(keyed.stored)
         response.headers["cache-control"] = NEVER_KEPT
@@ -229,11 +158,7 @@ def _add_change(routes: APIRouter, register: SubscriptionRegister, actor_of: Act
         responses=_CHANGES,
     )
     async def change_subscription(
-        name: OneName,
-        patch: Annotated[dict[str, Any], _MergePatch(), Body(examples=[_CHANGE])],
-        actor: Actor,
-        response: Response,
-        if_match: IfMatch = None,
+        patch: MergePatch, name: OneName, actor: Actor, response: Response, if_match: IfMatch = None
     ) -> SubscriptionView:
         """The body is a JSON merge patch (RFC 7396) of the fields that `POST` takes, but for `name`."""
         changed = await register.change(name, patch, if_match, actor)
