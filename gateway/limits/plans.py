@@ -5,7 +5,7 @@ from typing import Final
 from gateway.catalog.catalog import DeploymentLimits, Subscription
 from gateway.limits.estimates import Estimate, Learned
 from gateway.limits.limits import Allowance, Demand
-from gateway.limits.sharing import WHOLE, Group
+from gateway.limits.telling import WHOLE, Group
 
 IDLE: Final = 600.0
 """Seconds without a call after which what is known of a subscription is let go."""

@@ -10,7 +10,7 @@ from gateway.catalog.catalog import Period, Subscription
 from gateway.errors import BudgetExceeded, GatewayError, QuotaExceeded, RateLimited
 from gateway.limits.limits import MONEY_UNIT, Allowance, Demand, Kind
 from gateway.limits.periods import Moment, end
-from gateway.limits.sharing import WHOLE
+from gateway.limits.telling import WHOLE
 from gateway.limits.windows import Window
 
 CONCURRENT_WAIT: Final = 1.0
