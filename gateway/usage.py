@@ -13,7 +13,10 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
-"""A count that no single request can honestly exceed is a fault, not a bill."""
+
+MOST_METERED: Final = 10**9
+Metered = Annotated[int, msgspec.Meta(ge=0, le=MOST_METERED)]
+"""Tokens, pictures, characters or milliseconds: more than any single request can use is a fault, not a bill."""
 
 Name = Annotated[str, msgspec.Meta(max_length=256)]
 
@@ -27,20 +30,21 @@ Outcome = Literal["completed", "client_closed", "upstream_error", "cached"]
 class Meters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a request consumed.
 
-    `cached_tokens` is a subset of `prompt_tokens`, `reasoning_tokens` a subset of `completion_tokens`.
+    Cached, cache write, audio and image prompt tokens are subsets of `prompt_tokens`, which may overlap; reasoning and
+    audio completion tokens are subsets of `completion_tokens`.
     """
 
-    prompt_tokens: Count = 0
-    cached_tokens: Count = 0
-    cache_write_tokens: Count = 0
-    completion_tokens: Count = 0
-    reasoning_tokens: Count = 0
-    audio_prompt_tokens: Count = 0
-    audio_completion_tokens: Count = 0
-    image_prompt_tokens: Count = 0
-    images: Count = 0
-    characters: Count = 0
-    audio_milliseconds: Count = 0
+    prompt_tokens: Metered = 0
+    cached_tokens: Metered = 0
+    cache_write_tokens: Metered = 0
+    completion_tokens: Metered = 0
+    reasoning_tokens: Metered = 0
+    audio_prompt_tokens: Metered = 0
+    audio_completion_tokens: Metered = 0
+    image_prompt_tokens: Metered = 0
+    images: Metered = 0
+    characters: Metered = 0
+    audio_milliseconds: Metered = 0
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,7 +103,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
     cost_centre: Name = ""
     region: Name = ""
     streamed: bool = False
-    prompt_tokens: Count = 0
+    prompt_tokens: Metered = 0
 
 
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="withdrawal"):

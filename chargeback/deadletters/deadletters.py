@@ -18,7 +18,7 @@ from chargeback.columns import as_bytes, as_datetime, as_int
 from chargeback.lanes.lanes import Lane
 from chargeback.ledger.details import RETENTION
 from chargeback.ledger.rollups import day_of
-from gateway.usage import Intent, Record, UsageEvent, Withdrawal, decode
+from gateway.usage import Intent, Meters, Record, UsageEvent, Withdrawal, decode
 from seams.events import ReceivedEvent
 from seams.tables import Entity, Value
 
@@ -40,6 +40,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _ID: Final = re.compile(r"[0-9]{18}-[0-9a-f]{16}", re.ASCII)
 _MAX_REQUEUES: Final = 20
+_SUBSETS: Final = (
+    ("prompt_tokens", attrgetter("cached_tokens", "cache_write_tokens", "audio_prompt_tokens", "image_prompt_tokens")),
+    ("completion_tokens", attrgetter("reasoning_tokens", "audio_completion_tokens")),
+)
 
 DESCRIBED: Final = (
     "reason",
@@ -99,8 +103,11 @@ def parse(received: ReceivedEvent, retention: timedelta = RETENTION) -> Record:
     oldest = min(retention, _OLDEST)
     if received.enqueued_at - record.time > oldest:
         raise EventImpossible(f"it was more than {oldest.days} days old when the hub took it")
-    if isinstance(record, UsageEvent) and record.labels:
-        _check_labels(record.labels)
+    if isinstance(record, UsageEvent):
+        _check_subsets(record.meters)
+        _check_subsets(record.avoided)
+        if record.labels:
+            _check_labels(record.labels)
     return record if record.subscription.strip() else msgspec.structs.replace(record, subscription=UNATTRIBUTED)
 
 
@@ -112,6 +119,13 @@ def _texts_of(kind: type[msgspec.Struct]) -> Callable[[Record], tuple[str, ...]]
 
 
 _TEXTS: Final = {kind: _texts_of(kind) for kind in (UsageEvent, Intent, Withdrawal)}
+
+
+def _check_subsets(meters: Meters) -> None:
+    """Refuse what would let the tokens of other requests, in whose sum it is priced, cost what they do not."""
+    for name, parts in _SUBSETS:
+        if max(parts(meters)) > getattr(meters, name):
+            raise EventImpossible(f"some of its {name} are more than all of them")
 
 
 def _check_labels(labels: dict[str, str]) -> None:

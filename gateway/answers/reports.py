@@ -11,10 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway.requests.bodies import NOT_JSON
-from gateway.usage import Meters
-
-MOST_TOKENS = 10**9
-"""More than any single request can use; above it the backend's count is a fault."""
+from gateway.usage import MOST_METERED, Meters
 
 LONGEST_AUDIO = 10**6
 """Seconds."""
@@ -133,17 +130,17 @@ def _meters(usage: _Usage) -> Meters | None:
         answered.audio_tokens or 0,
         asked.image_tokens or 0,
     )
-    if min(counts) < 0 or max(counts) > MOST_TOKENS:
+    if min(counts) < 0 or max(counts) > MOST_METERED:
         return None
     return Meters(
         prompt_tokens=counts[0],
         completion_tokens=counts[1],
         cached_tokens=min(counts[2], counts[0]),
-        cache_write_tokens=counts[3],
+        cache_write_tokens=min(counts[3], counts[0]),
         reasoning_tokens=min(counts[4], counts[1]),
-        audio_prompt_tokens=counts[5],
-        audio_completion_tokens=counts[6],
-        image_prompt_tokens=counts[7],
+        audio_prompt_tokens=min(counts[5], counts[0]),
+        audio_completion_tokens=min(counts[6], counts[1]),
+        image_prompt_tokens=min(counts[7], counts[0]),
     )
 
 

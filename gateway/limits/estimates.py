@@ -6,9 +6,9 @@ caller allows, or what answers had on average where it names no bound. Nothing i
 
 from typing import Final, NamedTuple
 
-from gateway.answers.reports import MOST_TOKENS
 from gateway.requests import operations
 from gateway.requests.bodies import Peek
+from gateway.usage import MOST_METERED
 
 FIRST_RATIO: Final = 0.25
 """Tokens per byte of a body: English text has four characters a token."""
@@ -67,7 +67,7 @@ class Learned:
             return Estimate(prompt, text=text)
         most = asked.most_completion_tokens
         if most:
-            return Estimate(prompt, min(most, MOST_TOKENS), asked=True, text=text)
+            return Estimate(prompt, min(most, MOST_METERED), asked=True, text=text)
         return Estimate(prompt, int(self.completion), text=text)
 
     def learn(self, estimate: Estimate, prompt: int, completion: int) -> None:

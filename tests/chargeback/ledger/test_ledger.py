@@ -12,7 +12,7 @@ from chargeback.ledger.details import USAGE
 from chargeback.ledger.ledger import Ledger
 from chargeback.ledger.rollups import METERS, ROLLUPS, from_entity
 from chargeback.prices import Prices
-from gateway.usage import Meters
+from gateway.usage import MOST_METERED, Meters
 from seams.events import StreamUnavailable
 from seams.tables import TableConflict, Tables, TableUnavailable
 from tests.chargeback.staging import Contended, Deliver, FailingAt, MakeEvent, Renamed, incarnation, rows, sums
@@ -202,22 +202,22 @@ async def test_longest_names_are_written_within_a_transaction(
     """A batch of rollups and detail rows as large as they become is split until every store takes it."""
     tables = Renamed(rival_tables(), f"l{os.urandom(4).hex()}")
     globe = "\N{EARTH GLOBE AMERICAS}"
-    most = Meters(**dict.fromkeys(METERS, 10**12))
+    most = Meters(**dict.fromkeys(METERS, MOST_METERED))
     names = ("deployment", "model", "model_version", "service_tier", "context_tier", "operation", "backend", "product")
     events = [
         make_event(
-            **{name: f"{number}{name:{globe}<250}" for name in names},
+            **{name: f"{number % 130}{name:{globe}<250}" for name in names},
             meters=most,
             avoided=most,
             labels={"ticket": globe * 1900},
         )
-        for number in range(130)
+        for number in range(390)  # three a row: sums of more than 32 bits
     ]
 
     await Ledger(tables, prices, incarnation).collect([deliver(event, n) for n, event in enumerate(events)])
 
-    assert len(await rows(tables, USAGE)) == 130
-    assert (await sums(tables))["events"] == 130
+    assert len(await rows(tables, USAGE)) == 390
+    assert (await sums(tables))["events"] == 390
 
 
 async def test_many_rows_are_written_and_the_cache_stays_bounded(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.answers.reports import MOST_TOKENS, read_report, split_version
-from gateway.usage import Meters
+from gateway.answers.reports import read_report, split_version
+from gateway.usage import MOST_METERED, Meters
 
 
 def meters(usage: Any) -> Meters | None:
@@ -53,6 +53,23 @@ def meters(usage: Any) -> Meters | None:
             {"prompt_tokens": 5, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}},
             Meters(prompt_tokens=5, completion_tokens=5, cached_tokens=5),
         ),
+        (
+            {
+                "input_tokens": 5,
+                "output_tokens": 2,
+                "input_token_details": {"audio_tokens": 9, "image_tokens": 9, "cache_write_tokens": 9},
+                "output_token_details": {"audio_tokens": 9, "reasoning_tokens": 9},
+            },
+            Meters(
+                prompt_tokens=5,
+                completion_tokens=2,
+                cache_write_tokens=5,
+                audio_prompt_tokens=5,
+                image_prompt_tokens=5,
+                reasoning_tokens=2,
+                audio_completion_tokens=2,
+            ),
+        ),
         ({"prompt_tokens": 3, "prompt_tokens_details": None}, Meters(prompt_tokens=3)),
     ],
 )
@@ -70,7 +87,7 @@ def test_usage_of_both_apis(usage: Any, expected: Meters) -> None:
         "7",
         {"prompt_tokens": None},
         {"prompt_tokens": -1},
-        {"prompt_tokens": MOST_TOKENS + 1},
+        {"prompt_tokens": MOST_METERED + 1},
         {"prompt_tokens": 10**30},
         {"prompt_tokens": 1.5},
         {"prompt_tokens": "7"},
@@ -114,8 +131,8 @@ def test_what_is_reported_is_in_bounds(usage: dict[str, float]) -> None:
     """A reported count is never negative and never beyond what a request can use."""
     reported = meters(usage)
     if reported is not None:
-        assert 0 <= reported.prompt_tokens <= MOST_TOKENS
-        assert 0 <= reported.completion_tokens <= MOST_TOKENS
+        assert 0 <= reported.prompt_tokens <= MOST_METERED
+        assert 0 <= reported.completion_tokens <= MOST_METERED
         assert 0 <= reported.audio_milliseconds <= 10**9
 
 

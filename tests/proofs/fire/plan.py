@@ -65,7 +65,7 @@ class Plan:
         meters = Meters(
             prompt_tokens=dice.randrange(1, 4000),
             cached_tokens=dice.randrange(2),
-            completion_tokens=dice.randrange(2000),
+            completion_tokens=dice.randrange(2, 2000),
             reasoning_tokens=dice.randrange(3),
         )
         model = dice.choice(MODELS)
