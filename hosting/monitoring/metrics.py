@@ -118,6 +118,11 @@ class GatewayMetrics(NoObserver):
 
     def families(self) -> Iterator[Family]:
         """Yield everything that was counted since the instance started."""
+        yield from self._of_calls()
+        yield from self._of_backends()
+        yield from self._of_publishing()
+
+    def _of_calls(self) -> Iterator[Family]:
         yield _counter("requests", "Calls that are over, by their end.", _CALL, self._calls.items())
         yield Family("tollgate_requests_in_progress", "gauge", "Calls under way.", (), [((), self._under_way)])
         yield _counter(
@@ -133,6 +138,11 @@ class GatewayMetrics(NoObserver):
             "first_chunk", "From a request's start to its stream's first bytes.", _ROUTE, self._first_chunks.items()
         )
         yield _counter(
+            "refusals", "Errors that the gateway itself answered with.", ("code", "status"), self._refusals.items()
+        )
+
+    def _of_backends(self) -> Iterator[Family]:
+        yield _counter(
             "attempts", "Attempts by result: a status or a word.", ("backend", "result"), self._attempts.items()
         )
         yield _counter(
@@ -147,9 +157,8 @@ class GatewayMetrics(NoObserver):
             ("backend", "state"),
             self._breaker_changes.items(),
         )
-        yield _counter(
-            "refusals", "Errors that the gateway itself answered with.", ("code", "status"), self._refusals.items()
-        )
+
+    def _of_publishing(self) -> Iterator[Family]:
         yield _counter("usage_events_published", "Usage events that the hub took.", (), [((), self._published)])
         yield _counter("usage_events_outboxed", "Usage events in the outbox instead.", (), [((), self._outboxed)])
         yield _counter("usage_records_replayed", "Records from the outbox to the hub.", (), [((), self._replayed)])

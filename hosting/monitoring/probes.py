@@ -36,12 +36,17 @@ class Ready(BaseModel):
 def router(readiness: Readiness, scrape: Callable[[], str], caller_of: CallerOf) -> APIRouter:
     """Return the routes. `caller_of` raises GatewayErrors for who is nobody."""
     routes = APIRouter(tags=["operation"])
-    operator = _operator(caller_of)
 
     @routes.get("/healthz", operation_id="health", summary="Whether the process answers: no key, no I/O")
     async def healthz() -> Health:
         return Health()
 
+    _add_readiness(routes, readiness, caller_of)
+    _add_metrics(routes, scrape, caller_of)
+    return routes
+
+
+def _add_readiness(routes: APIRouter, readiness: Readiness, caller_of: CallerOf) -> None:
     @routes.get(
         "/readyz",
         operation_id="readiness",
@@ -57,6 +62,14 @@ def router(readiness: Readiness, scrape: Callable[[], str], caller_of: CallerOf)
             answer.checks = {name: CheckResult(ok=each.ok, facts=dict(each.facts)) for name, each in findings.items()}
         return JSONResponse(answer.model_dump(exclude_none=True), 200 if ready else 503)
 
+
+def _add_metrics(routes: APIRouter, scrape: Callable[[], str], caller_of: CallerOf) -> None:
+    async def operator(request: Request) -> Caller:
+        caller = await caller_of(request)
+        if not caller.operator:
+            raise Forbidden("Metrics are for operators; this is a subscription's key.")
+        return caller
+
     @routes.get(
         "/metrics",
         operation_id="metrics",
@@ -66,18 +79,6 @@ def router(readiness: Readiness, scrape: Callable[[], str], caller_of: CallerOf)
     )
     async def metrics(_: Annotated[Caller, Depends(operator)]) -> Response:
         return Response(scrape(), media_type=CONTENT_TYPE)
-
-    return routes
-
-
-def _operator(caller_of: CallerOf) -> CallerOf:
-    async def operator(request: Request) -> Caller:
-        caller = await caller_of(request)
-        if not caller.operator:
-            raise Forbidden("Metrics are for operators; this is a subscription's key.")
-        return caller
-
-    return operator
 
 
 async def _is_operator(request: Request, caller_of: CallerOf) -> bool:

@@ -20,7 +20,16 @@ _CODES: Final = {408: "request_timeout", 413: "request_too_large"}
 
 def add_error_handlers(app: FastAPI) -> None:
     app.exception_handler(EnrichmentError)(enrichment_errors.answer)
+    _add_own(app)
+    _add_outages(app)
+    _add_frameworks(app)
 
+    @app.exception_handler(Exception)
+    async def failed(_request: Request, _error: Exception) -> Response:
+        return _answer(500, "Tollgate failed; its log says why.", "server_error", "internal_error")
+
+
+def _add_own(app: FastAPI) -> None:
     @app.exception_handler(GatewayError)
     async def gateway_error(_: Request, error: GatewayError) -> Response:
         return _gateway_answer(error)
@@ -30,6 +39,8 @@ def add_error_handlers(app: FastAPI) -> None:
         kind = "permission_error" if error.status == 403 else "invalid_request_error"
         return _answer(error.status, str(error), kind, error.code)
 
+
+def _add_outages(app: FastAPI) -> None:
     @app.exception_handler(TableUnavailable)
     async def tables_unavailable(_: Request, _error: TableUnavailable) -> Response:
         message = "The tables did not answer in time; nothing is lost, try again."
@@ -40,6 +51,8 @@ def add_error_handlers(app: FastAPI) -> None:
         message = "The event hub did not answer in time; nothing is lost, try again."
         return _answer(503, message, "server_error", "stream_unavailable", {"retry-after": "2"})
 
+
+def _add_frameworks(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
@@ -53,10 +66,6 @@ def add_error_handlers(app: FastAPI) -> None:
             return _gateway_answer(OperationNotFound(f"There is nothing at {request.url.path[:200]}."))
         code = _CODES.get(error.status_code, "invalid_request")
         return _answer(error.status_code, str(error.detail), "invalid_request_error", code, error.headers)
-
-    @app.exception_handler(Exception)
-    async def failed(_request: Request, _error: Exception) -> Response:
-        return _answer(500, "Tollgate failed; its log says why.", "server_error", "internal_error")
 
 
 def _gateway_answer(error: GatewayError) -> Response:
