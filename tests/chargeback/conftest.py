@@ -1,7 +1,7 @@
 """Usage events as a stream delivers them, and stores to keep them in."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import pytest
 
 from chargeback.prices import Prices
 from gateway.usage import Meters, UsageEvent, encode
-from hosting.tables import AzureTables
 from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
 from seams.tables import Tables
@@ -59,22 +58,3 @@ async def tables(tmp_path: Path) -> AsyncIterator[Tables]:
     store = SQLiteTables(tmp_path / "tables.db")
     yield store
     await store.close()
-
-
-@pytest.fixture(params=["sqlite", "azurite"])
-async def rival_tables(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Tables]]:
-    """Yield what opens the same store once more; each opening stands for a process of its own."""
-    opened: list[Tables] = []
-
-    def open_store() -> Tables:
-        store: Tables = (
-            SQLiteTables(tmp_path / "tables.db")
-            if request.param == "sqlite"
-            else AzureTables.by_connection_string(request.getfixturevalue("azurite"))
-        )
-        opened.append(store)
-        return store
-
-    yield open_store
-    for store in opened:
-        await store.close()

@@ -1,10 +1,8 @@
 """Rows of jobs and reminders, on every kind of table that there is."""
 
 import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -12,22 +10,9 @@ from enrichment.jobs import chunks
 from enrichment.jobs.job import Delivery, Failure, Job, JobName
 from enrichment.jobs.reminders import PARTITIONS, Reminders
 from enrichment.jobs.store import JobStore, Opened
-from hosting.tables import AzureTables
-from local.tables import SQLiteTables
 from seams.tables import TableConflict, Tables
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "azurite"])
-async def tables(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Tables]:
-    store: Tables
-    if request.param == "sqlite":
-        store = SQLiteTables(tmp_path / "tables.db")
-    else:
-        store = AzureTables.by_connection_string(request.getfixturevalue("azurite"))
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -1,17 +1,11 @@
 """What the cache writes comes back the same from either kind of storage, and odd rows are no answers."""
 
 import os
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from gateway.cache.caching import LONGEST_ANSWER, KeptAnswer
 from gateway.cache.kept_rows import KeptRows, Question
 from gateway.usage import Meters
-from hosting.tables import AzureTables
-from local.tables import SQLiteTables
 from seams.clock import SystemClock
 from seams.tables import Entity, Tables, Upsert
 from tests.gateway.memory_tables import MemoryTables
@@ -31,17 +25,6 @@ ANSWER = KeptAnswer(
     deployment_type="ptu",
     region="East US",
 )
-
-
-@pytest.fixture(params=["sqlite", "azurite"])
-async def tables(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Tables]:
-    store: Tables
-    if request.param == "sqlite":
-        store = SQLiteTables(tmp_path / "tables.sqlite")
-    else:
-        store = AzureTables.by_connection_string(request.getfixturevalue("azurite"))
-    yield store
-    await store.close()
 
 
 async def test_rows_come_back(tables: Tables) -> None:

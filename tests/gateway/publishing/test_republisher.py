@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
@@ -13,8 +12,6 @@ from gateway.publishing import republisher
 from gateway.publishing.outbox import OUTBOX, Outbox
 from gateway.publishing.republisher import Republisher
 from gateway.usage import UsageEvent, Withdrawal
-from hosting.tables import AzureTables
-from local.tables import SQLiteTables
 from seams.clock import SystemClock
 from seams.tables import MAX_OPERATIONS, Tables, TableUnavailable
 from tests.gateway.event import an_event
@@ -28,19 +25,14 @@ def free_stream(failures: int = 0) -> Stream:
     return stream
 
 
-@pytest.fixture(params=["sqlite", "azurite"])
-async def tables(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Tables]:
+@pytest.fixture
+async def tables(rival_tables: Callable[[], Tables]) -> Tables:
     """Either store, with an empty outbox."""
-    store: Tables
-    if request.param == "sqlite":
-        store = SQLiteTables(tmp_path / "tables.db")
-    else:
-        store = AzureTables.by_connection_string(request.getfixturevalue("azurite"))
+    store = rival_tables()
     box = outbox(store)
     while rows := await box.oldest(1000):
         await box.remove(rows)
-    yield store
-    await store.close()
+    return store
 
 
 def outbox(tables: Tables) -> Outbox:

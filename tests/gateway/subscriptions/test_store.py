@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,8 +12,6 @@ from gateway.errors import GatewayError, IdentityTaken
 from gateway.subscriptions.entitlement import Entitlement
 from gateway.subscriptions.index import LEASE
 from gateway.subscriptions.store import PARTITION, StoredSubscription, SubscriptionStore
-from hosting.tables import AzureTables
-from local.tables import SQLiteTables
 from seams.tables import TableConflict, Tables, TableUnavailable
 from tests.gateway.memory_tables import MemoryTables
 
@@ -58,17 +55,6 @@ async def check(store: SubscriptionStore) -> list[StoredSubscription]:
     identities = [identity for each in listed for identity in each.entitlement.identities]
     assert len(identities) == len(set(identities))
     return listed
-
-
-@pytest.fixture(params=["sqlite", "azurite"])
-async def tables(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Tables]:
-    opened: Tables
-    if request.param == "sqlite":
-        opened = SQLiteTables(tmp_path / "tables.db")
-    else:
-        opened = AzureTables.by_connection_string(request.getfixturevalue("azurite"))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
