@@ -20,9 +20,10 @@ class HeadTooLarge(Exception):
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """One connection. A head that ends in the read in which it began is measured exactly.
+    """One connection. A head is measured when it is whole, and only where its reads were large enough together.
 
-    Of one that does not, the first read is not counted, so that a head may be larger by one read of the socket.
+    Of one that does not end in the read in which it began, that read is not counted, so that a head may be larger by
+    one read of the socket. Trailers count as part of the head, as in Kestrel.
     """
 
     most_bytes: ClassVar[int] = 32 * 1024
@@ -30,7 +31,8 @@ class BoundedHeads(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # a stream's transport is what asyncio gives
-        self._messages = self._size = self._unread = 0
+        self._in_head, self._too_large = True, False
+        self._read = self._first = self._further = self._count = 0
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -38,42 +40,41 @@ class BoundedHeads(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        message, unfinished = self._messages, self._waiting is not None
+        self._read = len(data)
+        self._further += self._read
         super().data_received(data)
-        if unfinished and self._waiting is not None and message == self._messages > 0:
-            self._unread += len(data)
-            if self._unread > self.most_bytes and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if not self._in_head:
+            if len(self.headers) > self._count and self._size() > self.most_bytes:
                 self._refuse()
+        elif self._further > self.most_bytes:
+            self._refuse()
+        elif self._waiting is None:
+            # Most heads come in one read: a timer for each would cost more than their parsing.
+            self._await_head()
 
     def send_400_response(self, msg: str) -> None:
-        if self._size > self.most_bytes:
+        if self._too_large:
             self._refuse()
         else:
             super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._messages += 1
-        self._size = self._unread = 0
-        if self._waiting is None:
-            self._await_head()
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        self._in_head = True
+        self._first, self._further = self._read, 0
 
     def on_headers_complete(self) -> None:
+        self._in_head, self._count = False, len(self.headers)
         self._stop_waiting()
+        if self._first + self._further > self.most_bytes and self._size() > self.most_bytes:
+            self._too_large = True
+            raise HeadTooLarge
         super().on_headers_complete()
 
-    def _count(self, size: int) -> None:
-        self._size += size
-        if self._size > self.most_bytes:
-            raise HeadTooLarge
+    def _size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _refuse(self) -> None:
         self.transport.write(TOO_LARGE)

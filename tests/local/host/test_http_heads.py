@@ -87,6 +87,17 @@ async def test_a_head_without_end_is_refused() -> None:
         assert sent < 10_000_000
 
 
+async def test_trailers_are_part_of_the_head() -> None:
+    """Trailers without end are cut off as headers are, and a few are let through."""
+    chunked = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+    async with connected() as (reader, writer):
+        writer.write(chunked + b"x-trailer: a\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(OK)
+        writer.write(chunked + b"x-trailer: aaaaaaaaaaaaaaaaaaaa\r\n" * 1_200)
+        assert (await everything(reader)).startswith((b"HTTP/1.1 431 ", b"reset"))
+
+
 @pytest.mark.parametrize("beginning", [b"", b"GET / HTTP/1.1\r\nx-slow: "], ids=["silence", "half a head"])
 async def test_a_head_must_come_in_time(beginning: bytes) -> None:
     """A connection without a whole head is closed after a while, without an answer."""
