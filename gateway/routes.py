@@ -116,7 +116,7 @@ class Gateway:
     async def _outcome(self, call: Call, receive: Receive, send: Send) -> Outcome | None:
         """Answer a call, with an error where it must be, and return how it ended; None: no backend gave an answer."""
         try:
-            async with DepartureWatch(receive if call.upload is None else call.upload.after_body) as watch:
+            with DepartureWatch(receive if call.upload is None else call.upload.after_body) as watch:
                 return await self._answer(call, send, watch)
         except CallerLeft:
             return "client_closed"

@@ -10,6 +10,7 @@ from typing import Any
 from gateway.answers.streaming import TEXT_OF_CHAT, TEXT_OF_RESPONSES, Chatter, StreamReader
 from gateway.attempts.attempt import Attempt, StreamBroken
 from gateway.call import Call
+from gateway.deadlines import Deadlines
 from gateway.errors import CallerLeft, error_json
 from gateway.requests import operations
 from gateway.requests.departure import DepartureWatch
@@ -72,6 +73,7 @@ class Relay:
         self._rules = rules
         self._learn = learn
         self._beat = min(rules.heartbeat, rules.idle)
+        self._deadlines = Deadlines()
 
     async def pass_on(self, call: Call, attempt: Attempt, send: Send, watch: DepartureWatch) -> Outcome:
         """Send the answer and return how it ended; closes the backend's connection in any case.
@@ -119,13 +121,13 @@ class Relay:
         chatter = Chatter(self._rules.idle * MOST_COMMENTS, time())
         while silent < self._rules.idle:
             try:
-                async with asyncio.timeout(self._beat) as limit:
+                with self._deadlines.within(self._beat) as deadline:
                     while data := await attempt.answer.chunk() if data is None else data:
                         block, data = data if reader is None else reader.feed(data), None
                         if reader is not None and reader.ended:
                             self._learn(call)
                         if block:
-                            limit.reschedule(time() + self._rules.idle)
+                            deadline.due = time() + self._rules.idle
                             sending = True
                             await send({"type": "http.response.body", "body": block, "more_body": True})
                             sending = False
@@ -135,7 +137,7 @@ class Relay:
                         if reader is not None and (reader.ended or reader.malformed or reader.failed):
                             return ""
                         silent = 0.0
-                        limit.reschedule(now + self._beat)
+                        deadline.due = now + self._beat
                     return ""
             except TimeoutError as error:
                 if sending:
@@ -151,10 +153,9 @@ class Relay:
         if call.claim is not None:
             call.claim.release()
         # The caller has its end; the few bytes that end the answer upstream let its connection be used again.
-        with contextlib.suppress(TimeoutError, UpstreamError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while await attempt.answer.chunk():
-                    pass
+        with contextlib.suppress(TimeoutError, UpstreamError), self._deadlines.within(DRAIN_SECONDS):
+            while await attempt.answer.chunk():
+                pass
 
     async def give_up(self, call: Call, fault: str, send: Send) -> Outcome:
         """End a stream that has begun and cannot be completed, with an error event where it is one of events."""

@@ -15,6 +15,7 @@ from gateway.attempts.attempt import Attempt, AttemptFailed, Kind
 from gateway.attempts.credentials import credential
 from gateway.call import Call
 from gateway.catalog.catalog import CallerToken, Member
+from gateway.deadlines import Deadlines
 from gateway.errors import NoBackend, UploadInterrupted, UpstreamGarbage
 from gateway.observer import UNOBSERVED, Observer
 from gateway.requests import operations
@@ -76,6 +77,7 @@ class Dispatcher:
         self._random = random
         self._announce = announce
         self._observer = observer
+        self._deadlines = Deadlines()
 
     async def open(self, call: Call) -> Attempt:
         """Return the first usable answer.
@@ -156,7 +158,7 @@ class Dispatcher:
         request = await self._request(call, member)
         answer: Answer | None = None
         try:
-            async with asyncio.timeout(self._rules.first_byte):
+            with self._deadlines.within(self._rules.first_byte):
                 answer = await self._upstream.send(request)
                 attempt = await self._read(call, member, answer)
         except BaseException as error:

@@ -1,12 +1,12 @@
 """Request bodies: read whole, looked into for what routing needs, and changed in as few bytes as can be."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from gateway.deadlines import Deadlines
 from gateway.errors import BodyTimeout, BodyTooLarge, CallerLeft, InvalidRequest
 
 type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -61,10 +61,10 @@ _peek = msgspec.json.Decoder(Peek).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-async def read_body(receive: Receive, rules: BodyRules) -> bytes:
+async def read_body(receive: Receive, rules: BodyRules, deadlines: Deadlines) -> bytes:
     """Return the body. Raises BodyTooLarge, BodyTimeout and CallerLeft."""
     try:
-        async with asyncio.timeout(rules.timeout):
+        with deadlines.within(rules.timeout):
             return await _read(receive, rules.limit)
     except TimeoutError as error:
         raise too_slow(rules.timeout) from error

@@ -5,36 +5,32 @@ from types import TracebackType
 from typing import Self
 
 from gateway.errors import CallerLeft
+from gateway.interruption import Interruption
 from gateway.requests.bodies import Receive
 
 
-class DepartureWatch:
-    """`async with DepartureWatch(receive)`: the block is cancelled when the caller leaves, and raises CallerLeft.
+class DepartureWatch(Interruption):
+    """`with DepartureWatch(receive)`: the block is cancelled when the caller leaves, and raises CallerLeft.
 
-    The whole body must have been received before. Built like asyncio.timeout: it cancels the task that entered it and
-    turns that one cancellation into its own exception.
+    The whole body must have been received before.
     """
 
-    __slots__ = ("_cancelling", "_left", "_receive", "_task", "_watch")
+    __slots__ = ("_receive", "_watch")
 
     def __init__(self, receive: Receive) -> None:
+        super().__init__()
         self._receive = receive
-        self._left = False
+        self._watch: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("DepartureWatch needs a task")
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._watch: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._wait())
+    def __enter__(self) -> Self:
+        self._watch = asyncio.get_running_loop().create_task(self._wait())
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
-        if self._left and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self.ended(kind):
             raise CallerLeft from error
 
     def stop(self) -> None:
@@ -48,5 +44,4 @@ class DepartureWatch:
             pass
         if self._watch is not None:
             self._watch = None
-            self._left = True
-            self._task.cancel()
+            self.interrupt()

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from gateway.call import Call
 from gateway.catalog.catalog import Catalog, Deployment, Subscription
+from gateway.deadlines import Deadlines
 from gateway.errors import (
     DeploymentNotFound,
     Forbidden,
@@ -59,6 +60,7 @@ class Intake:
         self._affinity = affinity
         self._clock = clock
         self._rules = rules
+        self._deadlines = Deadlines()
         self._space = UploadSpace(rules.spool)
 
     async def call(
@@ -74,7 +76,7 @@ class Intake:
         caller.entitlement()
         head = read_head(scope["headers"], self._rules.limit)
         if _is_json(target, head):
-            body = await read_body(receive, self._rules)
+            body = await read_body(receive, self._rules, self._deadlines)
             asked = peek(body) if body or _needs_body(target) else Peek()
             if body:
                 head.upstream["content-type"] = "application/json"

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.types import Message
 
+from gateway.deadlines import Deadlines
 from gateway.errors import CallerLeft, Forbidden, GatewayError, InvalidRequest, SubscriptionInvalid
 from gateway.identity.callers import Caller
 from gateway.identity.keys import Slot
@@ -33,10 +34,11 @@ class BoundedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        deadlines = Deadlines()
 
         async def bounded(request: Request) -> Response:
             try:
-                body = await read_body(request.receive, BODY)
+                body = await read_body(request.receive, BODY, deadlines)
             except CallerLeft:
                 return Response(status_code=499)  # nobody reads it
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.deadlines import Deadlines
 from gateway.errors import BodyTimeout, BodyTooLarge, CallerLeft, InvalidRequest
 from gateway.requests.bodies import BodyRules, Receive, peek, read_body, with_model, with_usage
 
@@ -40,7 +41,7 @@ def arriving(parts: Iterable[bytes], *, ends: bool = True) -> Receive:
 @pytest.mark.parametrize("parts", [[b""], [b"abc"], [b"a", b"", b"bc"], [b"a", b"b", b"c", b""]])
 async def test_a_body_in_parts(parts: list[bytes]) -> None:
     """However a body is cut it arrives whole, up to the limit itself."""
-    assert await read_body(arriving(parts), BodyRules(3, 5)) == b"".join(parts)
+    assert await read_body(arriving(parts), BodyRules(3, 5), Deadlines()) == b"".join(parts)
 
 
 async def test_a_message_may_name_no_body() -> None:
@@ -49,19 +50,19 @@ async def test_a_message_may_name_no_body() -> None:
     async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request"}
 
-    assert await read_body(receive, BodyRules(3, 5)) == b""
+    assert await read_body(receive, BodyRules(3, 5), Deadlines()) == b""
 
 
 async def test_too_large() -> None:
     """A body is refused at the part that takes it over the limit, before the rest has come."""
     with pytest.raises(BodyTooLarge):
-        await read_body(arriving([b"ab", b"cd"], ends=False), BodyRules(3, 5))
+        await read_body(arriving([b"ab", b"cd"], ends=False), BodyRules(3, 5), Deadlines())
 
 
 async def test_too_slow() -> None:
     """A body that stops arriving is a time-out."""
     with pytest.raises(BodyTimeout):
-        await read_body(arriving([b"ab"], ends=False), BodyRules(3, 0.01))
+        await read_body(arriving([b"ab"], ends=False), BodyRules(3, 0.01), Deadlines())
 
 
 async def test_caller_left() -> None:
@@ -71,7 +72,7 @@ async def test_caller_left() -> None:
         return {"type": "http.disconnect"}
 
     with pytest.raises(CallerLeft):
-        await read_body(receive, BodyRules(3, 5))
+        await read_body(receive, BodyRules(3, 5), Deadlines())
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ async def test_leaving_ends_the_work() -> None:
     connection, tidied = Connection(), asyncio.Event()
 
     async def work() -> None:
-        async with DepartureWatch(connection.receive):
+        with DepartureWatch(connection.receive):
             try:
                 await asyncio.sleep(10)
             finally:
@@ -48,7 +48,7 @@ async def test_staying_changes_nothing() -> None:
     """A block that ends by itself leaves no task behind and is not disturbed by a later departure."""
     connection = Connection()
     before = asyncio.all_tasks()
-    async with DepartureWatch(connection.receive):
+    with DepartureWatch(connection.receive):
         await asyncio.sleep(0)
     connection.leave()
     await asyncio.sleep(0.01)
@@ -58,7 +58,7 @@ async def test_staying_changes_nothing() -> None:
 async def test_after_stop_a_departure_is_none() -> None:
     """Once the watch is stopped the server's word that the answer has ended cancels nothing."""
     connection = Connection()
-    async with DepartureWatch(connection.receive) as watch:
+    with DepartureWatch(connection.receive) as watch:
         watch.stop()
         connection.leave()
         await asyncio.sleep(0.01)
@@ -69,7 +69,7 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
     connection = Connection()
 
     async def work() -> None:
-        async with DepartureWatch(connection.receive):
+        with DepartureWatch(connection.receive):
             await asyncio.sleep(10)
 
     task = asyncio.create_task(work())
@@ -82,10 +82,14 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
 async def test_time_outs_inside_keep_working() -> None:
     """A time-out inside the block is a time-out; one around a departure does not swallow it."""
     connection = Connection()
+
+    async def work(seconds: float) -> None:
+        with DepartureWatch(connection.receive):
+            async with asyncio.timeout(seconds):
+                await asyncio.sleep(10)
+
     with pytest.raises(TimeoutError):
-        async with DepartureWatch(connection.receive), asyncio.timeout(0.01):
-            await asyncio.sleep(10)
+        await work(0.01)
     asyncio.get_running_loop().call_later(0.01, connection.leave)
     with pytest.raises(CallerLeft):
-        async with DepartureWatch(connection.receive), asyncio.timeout(5):
-            await asyncio.sleep(10)
+        await work(5)
