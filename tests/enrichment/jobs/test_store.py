@@ -1,6 +1,7 @@
 """Rows of jobs and reminders, on every kind of table that there is."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,11 @@ from enrichment.jobs.store import JobStore, Opened
 from seams.tables import TableConflict, Tables
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def tables(rival_tables: Callable[[], Tables]) -> Tables:
+    return rival_tables()
 
 
 @pytest.fixture
