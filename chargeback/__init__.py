@@ -1,0 +1,1 @@
+"""From usage events to statements: what the ledger holds, proves and prices."""

@@ -1,0 +1,1 @@
+"""Tickets, enriched by models that are reached through the gateway alone."""

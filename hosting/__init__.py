@@ -1,0 +1,1 @@
+"""Where everything is put together: settings, the web application, the cloud SDKs, Azure Functions."""

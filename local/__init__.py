@@ -1,0 +1,1 @@
+"""One machine in place of Azure; never deployed."""

@@ -1,1 +1,1 @@
-"""What goes out."""
+"""What goes out, to read at once or piece by piece."""

@@ -1,1 +1,1 @@
-"""Consumers: their keys, entitlements and where they are kept."""
+"""Subscriptions: their keys, entitlements and where they are kept."""

@@ -1,0 +1,1 @@
+"""Connections to backends, over HTTP/1.1."""
