@@ -6,6 +6,7 @@ import azure.functions as func
 
 from hosting.app import create_app
 from hosting.functions.asgi import StreamingAsgiMiddleware
+from hosting.functions.garbage import spare_what_stays
 from hosting.functions.http_streams import turn_on_http_streams
 from hosting.functions.triggers import received_events
 from hosting.services.services import build_services
@@ -77,3 +78,6 @@ async def sweep_jobs(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the wo
 @app.timer_trigger(arg_name="timer", schedule="0 0 1-23 * * *")
 async def close_day(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the worker hands it over by this name
     await services.books.close_of_day.run()
+
+
+spare_what_stays()
