@@ -122,8 +122,8 @@ class Relay:
         while silent < self._rules.idle:
             try:
                 with self._deadlines.within(self._beat) as deadline:
-                    while data := await attempt.answer.chunk() if data is None else data:
-                        block, data = data if reader is None else reader.feed(data), None
+                    while data := data or await attempt.answer.chunk():
+                        block, data = data if reader is None else reader.feed(data), b""
                         if reader is not None and reader.ended:
                             self._learn(call)
                         if block:
