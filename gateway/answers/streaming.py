@@ -102,10 +102,14 @@ class StreamReader:
             data = b"".join((*self._held, data))
             self._held.clear()
             self._held_size = 0
-        if _are_plain(data):
-            self._keep(data)
-            return data
-        return self._pass(data if data.endswith(b"\n\n") else self._complete(data))
+        size = _plain_size(data)
+        plain = data[:size]
+        if plain:
+            self._keep(plain)
+        if size == len(data):
+            return plain
+        rest = data[size:]
+        return plain + self._pass(rest if rest.endswith(b"\n\n") else self._complete(rest))
 
     def finish(self) -> bytes:
         """Note that no more bytes come; return what is to go on of a last event without its blank line, with one."""
@@ -155,9 +159,9 @@ class StreamReader:
         start = 0
         for match in _END_OF_EVENT.finditer(block):
             event = block[start : match.end()]
-            start = match.end()
-            if _are_plain(event) or self._note(event):
+            if _is_plain(block[start : match.start()]) or self._note(event):
                 kept.append(event)
+            start = match.end()
             if self.malformed:
                 break
         else:
@@ -233,14 +237,19 @@ class StreamReader:
             self._text.setdefault(name, []).append(text)
 
 
-def _are_plain(block: bytes) -> bool:
-    """Tell whether a block is nothing but whole events that hold a piece of text each, and nothing to be noted."""
-    *events, rest = block.split(b"\n\n")
-    return not rest and all(map(_is_plain, events))
+def _plain_size(block: bytes) -> int:
+    """Return how many of a block's first bytes are whole events that hold a piece of text and nothing to be noted."""
+    *events, _ = block.split(b"\n\n")
+    size = 0
+    for event in events:
+        if not _is_plain(event):
+            break
+        size += len(event) + 2
+    return size
 
 
 def _is_plain(event: bytes) -> bool:
-    """Take an event without its blank line."""
+    """Tell that of an event without its blank line."""
     if event.startswith(b"event: response."):
         # Responses name each event; what is reported comes in other events than deltas.
         name, _, event = event.partition(b"\n")
