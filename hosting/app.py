@@ -14,9 +14,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from chargeback.closing import proof_routes
 from chargeback.deadletters import deadletter_routes
+from chargeback.readers import operator_of
 from chargeback.statements import routes as chargeback
 from enrichment import routes as enrichment
 from enrichment.caller import TicketCaller
+from enrichment.jobs import oversight_routes
 from enrichment.jobs import routes as job_routes
 from gateway.description.described_bodies import SCHEMAS
 from gateway.description.description import described_paths
@@ -145,6 +147,7 @@ def _add_routes(app: FastAPI, services: Services) -> None:
     app.include_router(proof_routes.router(services.books.closing, caller_of))
     app.include_router(enrichment.router(ticket_caller, services.enricher, services.jobs.answering))
     app.include_router(job_routes.router(subscription_of, services.jobs.desk))
+    app.include_router(oversight_routes.router(services.jobs.oversight, operator_of(caller_of)))
 
 
 def _add_home(app: FastAPI) -> None:

@@ -6,7 +6,7 @@ back.
 
 import typer
 
-from hosting.commands import deadletters, enrich, proofs, subscriptions
+from hosting.commands import deadletters, enrich, jobs, proofs, subscriptions
 
 HELP = """Operate a running Tollgate.
 
@@ -28,6 +28,7 @@ def build() -> typer.Typer:
     tollgate.add_typer(subscriptions.build(), name="subscriptions")
     tollgate.command("enrich", help=enrich.HELP, epilog=enrich.EXAMPLES)(enrich.enrich)
     tollgate.add_typer(deadletters.build(), name="deadletters")
+    tollgate.add_typer(jobs.build(), name="jobs")
     tollgate.add_typer(proofs.build(), name="proofs")
     return tollgate
 

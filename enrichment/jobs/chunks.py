@@ -41,10 +41,15 @@ def columns_of(body: bytes) -> dict[str, Value]:
 
 def join(columns: Mapping[str, Value]) -> bytes:
     """Return what was split."""
+    return zlib.decompress(bytes_of(columns))
+
+
+def bytes_of(columns: Mapping[str, Value]) -> bytes:
+    """Return what `columns_of` put into columns."""
     kept = bytearray()
     for place in count():
         chunk = columns.get(f"body_{place}")
         if not isinstance(chunk, bytes):
             break
         kept += chunk
-    return zlib.decompress(kept)
+    return bytes(kept)

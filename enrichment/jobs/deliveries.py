@@ -22,6 +22,7 @@ from enrichment.jobs.callback import WORK_NOTES, Callback
 from enrichment.jobs.credentials import Credentials
 from enrichment.jobs.destinations import DestinationRefused, Destinations
 from enrichment.jobs.job import LONGEST_MESSAGE, Delivery, Job
+from enrichment.jobs.observer import NO_OBSERVER, JobObserver, Told
 from enrichment.jobs.outbound import AddressForbidden, Answer, Outbound, OutboundError, Request
 from enrichment.jobs.store import JobStore
 from seams.clock import Clock
@@ -69,6 +70,7 @@ class Deliveries:
         clock: Clock,
         random: Callable[[], float],
         rules: DeliveryRules = DeliveryRules(),
+        observer: JobObserver = NO_OBSERVER,
     ) -> None:
         self._store = store
         self._destinations = destinations
@@ -78,6 +80,7 @@ class Deliveries:
         self._clock = clock
         self._random = random
         self._rules = rules
+        self._observer = observer
 
     async def attempt(self, job: Job) -> Job:
         """Make the attempt that is due and return the job as it is after it. Raises TableUnavailable.
@@ -93,6 +96,8 @@ class Deliveries:
         except TableConflict:
             return job
         outcome = await self._outcome(job)
+        told: Told = "again" if outcome.status == "pending" else "failed" if outcome.status == "failed" else "delivered"
+        self._observer.callback_attempted(told)
         try:
             return await self._store.change(replace(job, delivery=outcome))
         except TableConflict:

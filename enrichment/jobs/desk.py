@@ -12,6 +12,7 @@ from enrichment.jobs.destinations import DestinationRefused
 from enrichment.jobs.errors import CallbackRefused, NameTaken, OrderTooLarge
 from enrichment.jobs.job import Job, JobName, id_of
 from enrichment.jobs.made import unfinished
+from enrichment.jobs.observer import NO_OBSERVER, JobObserver
 from enrichment.jobs.order import Order
 from enrichment.jobs.queue import JobQueue
 from enrichment.jobs.reminders import Reminders
@@ -42,6 +43,7 @@ class JobDesk:
         clock: Clock,
         new_id: Callable[[], str],
         rules: JobRules,
+        observer: JobObserver = NO_OBSERVER,
     ) -> None:
         self._store = store
         self._reminders = reminders
@@ -50,6 +52,7 @@ class JobDesk:
         self._clock = clock
         self._new_id = new_id
         self._rules = rules
+        self._observer = observer
 
     def name(self, route: str, subscription: str, key: str) -> JobName:
         """Return the name of the job that a request of a route makes: the same for the same key; without one, new."""
@@ -62,8 +65,12 @@ class JobDesk:
                 self._callbacks.check(order.name.subscription, order.callback, order.sys_id)
             except DestinationRefused as error:
                 raise CallbackRefused(str(error), param="callback") from error
-        job = Job(order.name, order.digest, self._clock.now(), callback=order.callback_json)
-        return await self.create(job, order.request)
+        kept = await self.create(
+            Job(order.name, order.digest, self._clock.now(), callback=order.callback_json), order.request
+        )
+        if kept.new:
+            self._observer.job_queued()
+        return kept
 
     async def create(self, job: Job, request: bytes) -> Kept:
         """Write a job with its reminder, or return the one that it would repeat. Raises OrderTooLarge, NameTaken."""
@@ -114,9 +121,11 @@ class JobDesk:
 
     async def _again(self, job: Job) -> Job:
         try:
-            return await self._store.change(job.renewed())
+            job = await self._store.change(job.renewed())
         except TableConflict:
             return await self._store.get(job.name) or job
+        self._observer.job_queued()
+        return job
 
     async def show(self, name: JobName) -> dict[str, Any] | None:
         """Return a job as its owner sees it; None where there is none."""

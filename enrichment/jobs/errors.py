@@ -2,7 +2,11 @@
 
 EnrichmentError
 |- JobNotFound      404  no such job of this subscription
+|- JobDeadLetterNotFound  404
 |- StillRunning     409  the same request is being answered
+|- JobRunning       409  it is not run anew while somebody runs it
+|- JobSucceeded     409  it is not run anew unless that is insisted on
+|- StillNoJob       422  the event would become a dead letter again
 `- OrderRefused          of which no job is made
    |- OrderTooLarge    413  its request does not fit into a row
    |- NameTaken        409  there is a job of its name, and it is another one
@@ -20,6 +24,22 @@ class OrderRefused(Exception):
 
 class JobNotFound(EnrichmentError):
     status, type, code = 404, "invalid_request_error", "job_not_found"
+
+
+class JobDeadLetterNotFound(EnrichmentError):
+    status, type, code = 404, "invalid_request_error", "dead_letter_not_found"
+
+
+class JobRunning(EnrichmentError):
+    status, type, code = 409, "invalid_request_error", "job_running"
+
+
+class JobSucceeded(EnrichmentError):
+    status, type, code = 409, "invalid_request_error", "job_succeeded"
+
+
+class StillNoJob(EnrichmentError):
+    status, type, code = 422, "invalid_request_error", "event_impossible"
 
 
 class StillRunning(EnrichmentError):

@@ -25,7 +25,6 @@ from enrichment.jobs.made import Made, unfinished
 from enrichment.jobs.order import Order
 from enrichment.jobs.runner import Runner
 from enrichment.jobs.store import JobStore
-from enrichment.jobs.work import made_by
 from seams.clock import Clock
 from seams.tables import TableConflict, TableError, TableUnavailable
 
@@ -109,7 +108,7 @@ class Once:
         wait for somebody else's work, and `perform` keeps to the time by itself.
         """
         end = self._clock.monotonic() + self.wait
-        pause, waited, done = _FIRST_LOOK_SECONDS, False, None
+        pause, looked, done = _FIRST_LOOK_SECONDS, False, None
         while True:
             kept = await self._desk.repeated(order) or await self._desk.create(
                 self._held(order, promised=False), order.request
@@ -119,9 +118,10 @@ class Once:
                 left = max(0.0, end - self._clock.monotonic()) if may_promise else None
                 return await self._first(self._runner.lease(kept.job), perform(done), left)
             if kept.job.status == "succeeded" and (result := await self._store.result(order.name)) is not None:
-                done = None if waited else unfinished(result)
+                done = None if looked else unfinished(result)
                 if done is None:
                     return Answered(result, repeated=True)
+            looked = True
             if kept.job.status == "succeeded" or self._abandoned(kept.job):
                 await self._forget(kept.job)
                 continue
@@ -129,7 +129,6 @@ class Once:
             if left <= 0:
                 return await self._promise(kept.job, may_promise=may_promise)
             await asyncio.sleep(min(pause, left))
-            waited = True
             pause = min(pause * 2, _LONGEST_LOOK_SECONDS)
 
     async def _first(self, lease: Lease, work: Coroutine[Any, Any, Made], seconds: float | None) -> Answered | Promised:
@@ -179,9 +178,7 @@ class Once:
     async def _rest(self, lease: Lease, working: "asyncio.Task[Made]") -> None:
         """Go on with the work of a job that was promised, and write down what comes of it."""
         try:
-            async with lease.kept():
-                outcome = await made_by(working, self._runner.rules.work_seconds)
-            await self._runner.settle(lease, outcome)
+            await self._runner.finish(lease, working)
         except LeaseLost:
             return
         finally:

@@ -14,6 +14,10 @@ class JobQueue:
     def __init__(self, stream: EventStream) -> None:
         self._stream = stream
 
+    async def put_back(self, body: bytes, key: str) -> None:
+        """Publish a whole job as its producer would have. Raises StreamUnavailable."""
+        await self._stream.publish([body], key)
+
     async def hand_over(self, name: JobName, again: str = "") -> bool:
         """Publish `{"job": ID, "subscription": NAME}`; tell whether the hub took it, within a bounded time.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from enrichment.jobs.endings import all_of
 from enrichment.jobs.job import JobName
 from seams.tables import Delete, Entity, Table, TableConflict, Tables, Upsert
 
@@ -68,9 +69,21 @@ class Reminders:
         """Yield the reminders of one partition that are due, the oldest first."""
         table = await self._table()
         async for entity in table.query(str(partition), end=f"{now:{_FORMAT}}~"):
-            due = datetime.strptime(entity.row.partition("|")[0], _FORMAT).replace(tzinfo=UTC)
-            name = JobName(str(entity.values["subscription"]), str(entity.values["id"]))
-            yield Reminder(due, name)
+            yield _reminder(entity)
+
+    async def page(self, limit: int, after: str) -> list[Reminder]:
+        """Return reminders of all partitions, the first due first, whose rows come after this one."""
+        found = await all_of([self._following(str(partition), limit, after) for partition in range(PARTITIONS)])
+        return sorted((each for part in found for each in part), key=Reminder.row)[:limit]
+
+    async def _following(self, partition: str, limit: int, after: str) -> list[Reminder]:
+        following: list[Reminder] = []
+        # A space sorts before whatever else may follow in a longer row.
+        async for entity in (await self._table()).query(partition, f"{after} "):
+            if len(following) == limit:
+                break
+            following.append(_reminder(entity))
+        return following
 
     async def _table(self) -> Table:
         return await self._tables.table(TABLE)
@@ -80,6 +93,11 @@ def _rounded(name: JobName, due: datetime) -> Reminder:
     # Up, never down: one that is early finds nothing to do yet.
     whole = due.astimezone(UTC).replace(microsecond=0)
     return Reminder(whole if whole == due else whole + timedelta(seconds=1), name)
+
+
+def _reminder(entity: Entity) -> Reminder:
+    due = datetime.strptime(entity.row.partition("|")[0], _FORMAT).replace(tzinfo=UTC)
+    return Reminder(due, JobName(str(entity.values["subscription"]), str(entity.values["id"])))
 
 
 def _upsert(reminder: Reminder) -> Upsert:

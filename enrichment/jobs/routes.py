@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from pydantic import BaseModel, Field
@@ -13,7 +13,7 @@ from enrichment.answers.findings import optional
 from enrichment.jobs.accepted import RETRY_SECONDS, AcceptedJob, accepted
 from enrichment.jobs.desk import JobDesk
 from enrichment.jobs.errors import JobNotFound
-from enrichment.jobs.job import JobName
+from enrichment.jobs.job import Delivery, JobName
 from enrichment.jobs.keys import IDEMPOTENCY_KEY, key_of
 from enrichment.jobs.order import JobBody, Order
 from enrichment.requests.intake import IntakeRoute
@@ -49,6 +49,11 @@ class CallbackState(BaseModel):
     status: Literal["waiting", "pending", "delivered", "failed"]
     attempts: int
     error: str = Field(description="Of the last attempt; empty where there was none.")
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> Self:
+        status = "waiting" if delivery.status == "none" else delivery.status
+        return cls(status=status, attempts=delivery.attempts, error=delivery.error)
 
 
 class JobAnswer(AcceptedJob):

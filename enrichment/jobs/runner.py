@@ -1,7 +1,7 @@
 """Running a job: claim it, do its work under a lease, write down what came of it, tell the callback."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,6 +11,8 @@ from enrichment.jobs.deadletters import JobDeadLetters
 from enrichment.jobs.deliveries import Deliveries
 from enrichment.jobs.job import Failure, Job, JobName
 from enrichment.jobs.lease import Lease, LeaseLost
+from enrichment.jobs.made import Made
+from enrichment.jobs.observer import NO_OBSERVER, JobObserver
 from enrichment.jobs.reminders import Reminders
 from enrichment.jobs.store import JobStore, Opened
 from enrichment.jobs.work import Outcome, Work, WorkFailed, WorkRefused, made_by
@@ -51,6 +53,7 @@ class Runner:
         owner: Callable[[], str],
         random: Callable[[], float],
         rules: JobRules = JobRules(),
+        observer: JobObserver = NO_OBSERVER,
     ) -> None:
         self.rules = rules
         self._store = store
@@ -61,6 +64,7 @@ class Runner:
         self._clock = clock
         self._owner = owner
         self._random = random
+        self._observer = observer
 
     async def run(self, name: JobName) -> None:
         """Run a job where nobody else does or has; what is finished, held or not due yet is left as it is.
@@ -83,10 +87,7 @@ class Runner:
         lease = self.lease(job)
         try:
             if job.attempts <= self.rules.attempts:
-                async with lease.kept():
-                    work = self._work.perform(job.name, opened.request, opened.result)
-                    outcome = await made_by(work, self.rules.work_seconds)
-                await self.settle(lease, outcome)
+                await self.finish(lease, self._work.perform(job.name, opened.request, opened.result))
             else:
                 # Whoever ran it last died of it, or with it.
                 died = Failure.of("attempts_exhausted", "Whatever ran the job died, each time.")
@@ -97,11 +98,20 @@ class Runner:
     def lease(self, job: Job) -> Lease:
         return Lease(self._store, self._clock, job, self.rules.lease)
 
-    async def settle(self, lease: Lease, outcome: Outcome) -> None:
-        """Write down what came of a job's work, and make the first attempt at its callback.
+    async def finish(self, lease: Lease, work: Awaitable[Made]) -> None:
+        """Wait for a job's work under its lease, write down what came of it, make the first attempt at its callback.
 
         Raises TableUnavailable, LeaseLost.
         """
+        self._observer.job_started()
+        try:
+            async with lease.kept():
+                outcome = await made_by(work, self.rules.work_seconds)
+            await self._settle(lease, outcome)
+        finally:
+            self._observer.job_left()
+
+    async def _settle(self, lease: Lease, outcome: Outcome) -> None:
         match outcome:
             case bytes():
                 await self._succeed(lease, outcome)
@@ -124,6 +134,7 @@ class Runner:
     async def _requeue(self, lease: Lease, at: datetime, failure: Failure, *, tries: int) -> None:
         job = await lease.change(lambda job: replace(job.requeued(at, failure), attempts=tries))
         await self._reminders.set(job.name, at)
+        self._observer.job_queued()
 
     async def _succeed(self, lease: Lease, result: bytes) -> None:
         now = self._clock.now()
@@ -132,13 +143,16 @@ class Runner:
         except TooLarge as error:
             await self._fail(lease, Failure.of("result_too_large", f"The result takes {error}."))
         else:
+            self._observer.job_ended(succeeded=True)
             await self._tell(job)
 
     async def _fail(self, lease: Lease, failure: Failure) -> None:
         """Give a job up. The dead letter comes first: a job that is finished is not looked at again."""
         now = self._clock.now()
         await self._dead_letters.add_job(lease.job, f"{failure.code}: {failure.message}", now)
-        await self._tell(await lease.change(lambda job: job.ended(now, failure)))
+        job = await lease.change(lambda job: job.ended(now, failure))
+        self._observer.job_ended(succeeded=False)
+        await self._tell(job)
 
     async def _tell(self, job: Job) -> None:
         """Make the callback's first attempt. The reminder that every job has comes back to what is left to do."""

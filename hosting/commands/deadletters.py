@@ -2,12 +2,11 @@
 
 import base64
 import json
-import re
 import sys
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -16,12 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from hosting.commands.deadletters_api import DeadLettersApi
-from hosting.commands.shell import LOCAL, AsJson, Url, connected, print_json, print_table, tell
+from hosting.commands.mended import mended_from
+from hosting.commands.shell import LOCAL, AsJson, Url, connected, print_json, print_table, printable, tell
 from hosting.commands.tollgate_api import ApiError
 
 HELP = """Look at usage events that cannot be billed, and put them back once they or the collector have been mended."""
-
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _EXAMPLES = {
     "list": "--waiting",
@@ -72,7 +70,7 @@ def show(
         sys.stdout.buffer.write(_bytes(shown))
     else:
         print_table(_fields(shown["dead_letter"]))
-        Console().print(Text(_printable(_bytes(shown))), soft_wrap=True)
+        Console().print(Text(printable(_bytes(shown).decode(errors="backslashreplace"))), soft_wrap=True)
 
 
 def requeue(
@@ -93,7 +91,7 @@ def requeue(
     """
     if body_file is not None and len(letters) > 1:
         raise typer.BadParameter("--body-file mends one dead letter: name one.")
-    mended = _mended(body_file)
+    mended = mended_from(body_file)
     done, code = [], 0
     with connected(url) as api:
         for letter in letters:
@@ -111,26 +109,9 @@ def requeue(
         raise typer.Exit(code)
 
 
-def _mended(file: Path | None) -> bytes:
-    if file is None:
-        return b""
-    try:
-        mended = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from error
-    if not mended.strip():
-        raise typer.BadParameter(f"{file} is empty: leave --body-file out to publish the event as it came.")
-    return mended
-
-
 def _bytes(shown: Mapping[str, Any]) -> bytes:
     body = str(shown["body"])
     return base64.b64decode(body) if shown["encoding"] == "base64" else body.encode()
-
-
-def _printable(body: bytes) -> str:
-    """Return text that a terminal takes for nothing but text, whatever a producer sent."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", body.decode(errors="backslashreplace"))
 
 
 def _table(letters: list[dict[str, Any]]) -> Table:

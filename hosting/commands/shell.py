@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ LOCAL: Final = "http://127.0.0.1:7071"
 _WIDEST: Final = 2000
 """Characters of a table's line."""
 
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _AN: Final = {"operator": "an operator", "subscription": "a subscription"}
 
 Url = Annotated[str, typer.Option(envvar="TOLLGATE_URL", help="Tollgate's address.")]
@@ -57,6 +59,11 @@ def print_table(table: Table) -> None:
 
 def print_json(content: object) -> None:
     print(json.dumps(content, indent=2))  # noqa: T201 - for programs: rich would wrap it
+
+
+def printable(text: str) -> str:
+    """Return text that a terminal takes for nothing but text, whatever a producer sent."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _key(holder: str) -> str:

@@ -20,6 +20,7 @@ from gateway.safety.prompt_log import PromptLog
 from hosting.monitoring.call_log import CallLog
 from hosting.monitoring.exposition import Family, exposition
 from hosting.monitoring.health import Finding, Readiness, storage_check, stream_finding
+from hosting.monitoring.job_metrics import JobMetrics
 from hosting.monitoring.metrics import GatewayMetrics
 from hosting.monitoring.observers import Observers
 from hosting.monitoring.semantics import BREAKER_STATES, CALLS_LOGGER
@@ -39,16 +40,17 @@ class Watchers:
 
     observers: Observers
     metrics: GatewayMetrics
+    jobs: JobMetrics
     calls: CallLog | None
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock) -> "Watchers":
-        metrics = GatewayMetrics(clock)
+        metrics, jobs = GatewayMetrics(clock), JobMetrics()
         asked = settings.call_log == "1" or (settings.call_log == "auto" and bool(settings.application_insights))
         if not (asked and logging.getLogger(CALLS_LOGGER).isEnabledFor(logging.INFO)):
-            return cls(Observers(metrics), metrics, None)
+            return cls(Observers(metrics), metrics, jobs, None)
         calls = CallLog(clock)
-        return cls(Observers(metrics, calls), metrics, calls)
+        return cls(Observers(metrics, calls), metrics, jobs, calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Monitoring:
 
     def scrape(self) -> str:
         """Return what `/metrics` answers."""
-        return exposition((*self._watchers.metrics.families(), *self._gauges()))
+        return exposition((*self._watchers.metrics.families(), *self._watchers.jobs.families(), *self._gauges()))
 
     def watch(self, observer: Observer) -> None:
         """Tell one more of what happens."""

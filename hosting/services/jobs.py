@@ -18,7 +18,9 @@ from enrichment.jobs.desk import JobDesk
 from enrichment.jobs.destinations import Destinations
 from enrichment.jobs.enriching import Answering
 from enrichment.jobs.events import JobEvents
+from enrichment.jobs.observer import JobObserver
 from enrichment.jobs.once import Once
+from enrichment.jobs.oversight import Oversight
 from enrichment.jobs.queue import JobQueue
 from enrichment.jobs.reminders import Reminders
 from enrichment.jobs.runner import JobRules, Runner
@@ -46,14 +48,24 @@ class Jobs:
     answering: Answering
     batches: JobBatches
     sweep: Sweep
+    oversight: Oversight
 
 
-def build_jobs(site: Site, seams: Seams, subscriptions: Subscriptions, models: Models, enricher: Enricher) -> Jobs:
+def build_jobs(
+    site: Site,
+    seams: Seams,
+    subscriptions: Subscriptions,
+    models: Models,
+    *,
+    enricher: Enricher,
+    observer: JobObserver,
+) -> Jobs:
     """Return the parts; nothing is connected to. Raises WrongSettings."""
     settings, clock, rules = site.settings, site.clock, _rules(site.settings)
     store, reminders = JobStore(seams.tables), Reminders(seams.tables)
-    dead_letters, queue = JobDeadLetters(seams.tables), JobQueue(site.owned(seams.stream(settings.jobs_hub)))
-    callbacks, deliveries = _callbacks(site, store)
+    dead_letters = JobDeadLetters(seams.tables, observer)
+    queue = JobQueue(site.owned(seams.stream(settings.jobs_hub)))
+    callbacks, deliveries = _callbacks(site, store, observer)
     runner = Runner(
         store,
         reminders,
@@ -64,8 +76,9 @@ def build_jobs(site: Site, seams: Seams, subscriptions: Subscriptions, models: M
         owner=_draw,
         random=random.random,
         rules=rules,
+        observer=observer,
     )
-    desk = JobDesk(store, reminders, queue, callbacks, clock=clock, new_id=_draw, rules=rules)
+    desk = JobDesk(store, reminders, queue, callbacks, clock=clock, new_id=_draw, rules=rules, observer=observer)
     once = Once(
         store, desk, runner, clock=clock, owner=_draw, wait=settings.sync_seconds, goes_on=settings.http_streams
     )
@@ -75,6 +88,7 @@ def build_jobs(site: Site, seams: Seams, subscriptions: Subscriptions, models: M
         Answering(desk, once, rules.work_seconds),
         JobBatches(events, desk, runner, dead_letters, clock=clock, at_once=settings.jobs_at_once),
         Sweep(store, reminders, queue, deliveries, clock=clock, rules=rules),
+        Oversight(store, reminders, dead_letters, queue, events, clock=clock, rules=rules, observer=observer),
     )
 
 
@@ -115,7 +129,7 @@ class CallersByKey:
         return caller.subscription.name if caller.subscription else None
 
 
-def _callbacks(site: Site, store: JobStore) -> tuple[CallbackCheck, Deliveries]:
+def _callbacks(site: Site, store: JobStore, observer: JobObserver) -> tuple[CallbackCheck, Deliveries]:
     settings, destinations = site.settings, _destinations(site.settings)
     outbound = site.owned(AiohttpOutbound(seconds=settings.callback_timeout_seconds))
     credentials = Credentials(destinations, outbound, site.clock)
@@ -128,6 +142,7 @@ def _callbacks(site: Site, store: JobStore) -> tuple[CallbackCheck, Deliveries]:
         clock=site.clock,
         random=random.random,
         rules=_delivery_rules(settings),
+        observer=observer,
     )
     return CallbackCheck(destinations, credentials), deliveries
 

@@ -94,7 +94,7 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
         gateway=gateway,
         models=models,
         enricher=enricher,
-        jobs=build_jobs(site, seams, subscriptions, models, enricher),
+        jobs=build_jobs(site, seams, subscriptions, models, enricher=enricher, observer=watchers.jobs),
         republisher=publishing.republisher,
         background_bills=build_background_bills(site, catalog, tables, backends, publishing.publisher),
         books=build_books(site, tables, stream, prices, subscriptions),

@@ -22,9 +22,11 @@ from enrichment.jobs.destinations import Destinations
 from enrichment.jobs.events import JobEvents
 from enrichment.jobs.job import Job, JobName
 from enrichment.jobs.made import Made
+from enrichment.jobs.observer import PutAside, Told
 from enrichment.jobs.once import Once
 from enrichment.jobs.order import JobBody, Order
 from enrichment.jobs.outbound import Answer, Request
+from enrichment.jobs.oversight import Oversight
 from enrichment.jobs.queue import JobQueue
 from enrichment.jobs.reminders import Reminders
 from enrichment.jobs.runner import JobRules, Runner
@@ -128,6 +130,31 @@ class Holders:
         return {"key-a": "team-a", "key-b": "team-b"}.get(key)
 
 
+@dataclass
+class Seen:
+    """A JobObserver that writes down what it is told."""
+
+    told: list[str] = field(default_factory=list)
+
+    def job_queued(self) -> None:
+        self.told.append("queued")
+
+    def job_started(self) -> None:
+        self.told.append("started")
+
+    def job_left(self) -> None:
+        self.told.append("left")
+
+    def job_ended(self, *, succeeded: bool) -> None:
+        self.told.append("succeeded" if succeeded else "failed")
+
+    def callback_attempted(self, told: Told) -> None:
+        self.told.append(f"callback {told}")
+
+    def dead_letter_added(self, kind: PutAside) -> None:
+        self.told.append(f"dead {kind}")
+
+
 class Parts:
     """Everything that jobs are made of, put together as the composition root does."""
 
@@ -142,9 +169,17 @@ class Parts:
         numbers = itertools.count(1)
         destinations = Destinations.of(HOSTS, GRANTS, SECRETS.get)
         credentials = Credentials(destinations, self.network, self.clock)
-        dead = JobDeadLetters(tables)
+        self.seen = Seen()
+        dead = JobDeadLetters(tables, self.seen)
         self.deliveries = Deliveries(
-            self.store, destinations, credentials, self.network, signing_key="k", clock=self.clock, random=lambda: 0.0
+            self.store,
+            destinations,
+            credentials,
+            self.network,
+            signing_key="k",
+            clock=self.clock,
+            random=lambda: 0.0,
+            observer=self.seen,
         )
         self.runner = Runner(
             self.store,
@@ -156,6 +191,7 @@ class Parts:
             owner=lambda: f"owner-{next(numbers)}",
             random=lambda: 0.5,
             rules=self.rules,
+            observer=self.seen,
         )
         queue, check = JobQueue(self.hub), CallbackCheck(destinations, credentials)
         self.desk = JobDesk(
@@ -166,6 +202,7 @@ class Parts:
             clock=self.clock,
             new_id=lambda: f"new-{next(numbers)}",
             rules=self.rules,
+            observer=self.seen,
         )
         self.once = Once(
             self.store,
@@ -179,6 +216,9 @@ class Parts:
         events = JobEvents(Holders(), trusted=trusted)
         self.batches = JobBatches(events, self.desk, self.runner, dead, clock=self.clock, at_once=at_once)
         self.sweep = Sweep(self.store, self.reminders, queue, self.deliveries, clock=self.clock, rules=self.rules)
+        self.oversight = Oversight(
+            self.store, self.reminders, dead, queue, events, clock=self.clock, rules=self.rules, observer=self.seen
+        )
 
     async def job(self, name: JobName) -> Job:
         found = await self.store.get(name)
