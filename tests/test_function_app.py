@@ -62,10 +62,12 @@ def test_host_settings() -> None:
 
 
 def test_only_the_app_is_deployed() -> None:
-    """.funcignore leaves out everything of the checkout's top level but what runs on Azure."""
+    """.funcignore leaves out everything of the checkout's top level but what runs on Azure, and the licence."""
     patterns = (ROOT / ".funcignore").read_text().split()
     ignored = re.compile("|".join(re.escape(pattern).replace(r"\*", ".*") for pattern in patterns))
     packages = {"gateway", "chargeback", "enrichment", "hosting", "seams"}
-    deployed = {"function_app.py", "host.json", "requirements.txt"} | packages
-    for path in (*deployed, "local", "tests", "bench", "docs", "Makefile", ".venv", ".git", ".github", ".local"):
+    deployed = {"function_app.py", "host.json", "requirements.txt", "LICENSE"} | packages
+    files = {"Makefile", "README.md", "local.settings.json", "pyproject.toml", "requirements-dev.txt"}
+    folders = {"local", "tests", "bench", "docs", "evaluation", ".ci", ".venv", ".git", ".github", ".local"}
+    for path in deployed | files | folders:
         assert (ignored.fullmatch(path) is None) == (path in deployed), path
