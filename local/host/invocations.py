@@ -108,12 +108,21 @@ class Function:
 
 
 def load_functions(directory: Path, module: str = "function_app") -> list[Function]:
-    """Import the app's module and return what it registers; once per process, as azure.functions wants it.
+    """Import the app's module and return what it registers and the app settings leave enabled.
 
-    Raises NotServable, and whatever the module raises.
+    Once per process, as azure.functions wants it. Raises NotServable, and whatever the module raises.
     """
     imported = importlib.import_module(module)
     apps = {id(value): value for value in vars(imported).values() if isinstance(value, func.FunctionRegister)}
     if len(apps) != 1:
         raise NotServable(f"{module}.py holds {len(apps)} function apps; the Functions worker takes one")
-    return [Function(registered, directory) for registered in next(iter(apps.values())).get_functions()]
+    functions = [Function(registered, directory) for registered in next(iter(apps.values())).get_functions()]
+    return [function for function in functions if not _disabled(function.name)]
+
+
+def _disabled(name: str) -> bool:
+    """Tell whether the app setting `AzureWebJobs.NAME.Disabled` keeps the function from being triggered, as on Azure.
+
+    Source: learn.microsoft.com/azure/azure-functions/disable-function.
+    """
+    return os.environ.get(f"AzureWebJobs.{name}.Disabled", "").lower() in {"true", "1"}
