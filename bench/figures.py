@@ -29,10 +29,10 @@ class Sample(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Medians over the rounds; times in microseconds, ratios to the same figure of the same round, None if unknown.
+    """Medians over the rounds; times in microseconds, of streams to the first chunk, None if unknown.
 
-    `added_*` is what the target adds to the direct call's median. `headroom` is the direct rate over this one's: near 1
-    it says that the load, not the target, was the limit.
+    Ratios are to the same figure of the same round. `added_p50` is what the target adds to the direct call's median.
+    `headroom` is the direct rate over this one's: near 1 it says that the load, not the target, was the limit.
     """
 
     target: str
@@ -40,13 +40,11 @@ class Row:
     p50: float
     p99: float
     added_p50: float | None
-    first_p50: float
-    first_p99: float
-    added_first_p50: float | None
     cpu_us: float | None
     headroom: float | None
     rate_to_nginx: float | None
     cpu_to_nginx: float | None
+    added_p50_to_nginx: float | None
     faults: int
 
 
@@ -64,7 +62,7 @@ def take(generator: Measured, target: Target, scenario: Scenario, seconds: float
     used = target.measured.cpu_seconds() - before if target.measured else 0.0
     if tally.faults or not tally.requests:
         raise FaultyRun(f"{target.name}, {scenario.title}: {tally.faults} faults, the first: {tally.fault}")
-    units = tally.requests * scenario.units_per_request
+    units = tally.answers * scenario.units_per_request
     return Sample(scenario.name, target.name, number, tally, used / units * 1e6 if target.measured else None)
 
 
@@ -81,19 +79,22 @@ def _row(name: str, own: dict[int, Sample], by_target: dict[str, dict[int, Sampl
     nginx = by_target.get("nginx", {}) if name not in {"direct", "nginx"} else {}
     with_direct = [(own[number], direct[number]) for number in own if number in direct]
     with_nginx = [(own[number], nginx[number]) for number in own if number in nginx]
+    with_both = [(mine, nginx[mine.round], other) for mine, other in with_direct if mine.round in nginx]
     return Row(
         target=name,
         rate=median(each.rate for each in own.values()),
         p50=median(each.tally.p50 for each in own.values()),
         p99=median(each.tally.p99 for each in own.values()),
         added_p50=_median(mine.tally.p50 - other.tally.p50 for mine, other in with_direct),
-        first_p50=median(each.tally.first_p50 for each in own.values()),
-        first_p99=median(each.tally.first_p99 for each in own.values()),
-        added_first_p50=_median(mine.tally.first_p50 - other.tally.first_p50 for mine, other in with_direct),
         cpu_us=_median(each.cpu_us for each in own.values() if each.cpu_us is not None),
         headroom=_median(other.rate / mine.rate for mine, other in with_direct),
         rate_to_nginx=_median(mine.rate / other.rate for mine, other in with_nginx),
         cpu_to_nginx=_median(mine.cpu_us / other.cpu_us for mine, other in with_nginx if mine.cpu_us and other.cpu_us),
+        added_p50_to_nginx=_median(
+            (mine.tally.p50 - other.tally.p50) / (theirs.tally.p50 - other.tally.p50)
+            for mine, theirs, other in with_both
+            if theirs.tally.p50 > other.tally.p50
+        ),
         faults=sum(each.tally.faults for each in own.values()),
     )
 

@@ -1,7 +1,8 @@
 """A closed-loop load generator: `python -m bench.generator` reads one Load a line, answers one Tally a line (JSON).
 
 Callers are raw protocols without tasks: each sends its request again as soon as the answer is complete. An answer ends
-by its content-length or, chunked, by its last chunk.
+by its content-length or, chunked, by its last chunk. Each caller asks once before the time counts: busy servers accept
+one connection a turn, and so slowly that nothing else would be seen of their slowest answers.
 """
 
 import asyncio
@@ -21,7 +22,8 @@ GRACE_SECONDS: Final = 15.0
 class Load(msgspec.Struct, frozen=True):
     """`callers` ask `port` of loopback for `request` (the whole of it, ASCII) until `seconds` are over.
 
-    They begin evenly spread over `spread_seconds`, and the time counts from the last one's beginning.
+    They begin evenly spread over `spread_seconds`, when each has had an answer, and the time counts from the last one's
+    beginning.
     """
 
     port: int
@@ -33,20 +35,25 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """What came of a Load; times in microseconds, `seconds` from the first request to the last answer.
+    """What came of a Load; `seconds` from the first request to the last answer.
 
-    `first_*` is the time from a request to the first byte of its answer's body. `fault` tells of the first answer that
-    was not as it should be; `faults` counts them, and `requests` the others.
+    `p50` and `p99` are microseconds from a request to its whole answer, of streams to the first byte of the answer's
+    body. `fault` tells of the first answer that was not as it should be; `faults` counts them, and `requests` the
+    others; `before` are the answers that came before the time counted.
     """
 
     requests: int
     seconds: float
+    before: int = 0
     p50: float = 0.0
     p99: float = 0.0
-    first_p50: float = 0.0
-    first_p99: float = 0.0
     faults: int = 0
     fault: str = ""
+
+    @property
+    def answers(self) -> int:
+        """All answers: what CPU time is counted by."""
+        return self.before + self.requests
 
 
 class Run:
@@ -55,31 +62,38 @@ class Run:
     def __init__(self, load: Load, done: asyncio.Future[None]) -> None:
         self.request = load.request.encode()
         self.streamed = load.streamed
-        self._load = load
-        self.start()
+        self.started = self.until = 0.0
         self.durations: list[float] = []
-        self.firsts: list[float] = []
         self.faults: list[str] = []
-        self._working = load.callers
+        self._load = load
         self._done = done
+        self._ready: list[Caller] = []
+        self._working = load.callers
 
-    def start(self) -> None:
+    def ready(self, caller: "Caller") -> None:
+        """Take a caller that has had its first answer; let all of them begin with the last."""
+        self._ready.append(caller)
+        if len(self._ready) < self._load.callers:
+            return
+        loop = asyncio.get_running_loop()
         self.started = time.perf_counter()
         self.until = self.started + self._load.spread_seconds + self._load.seconds
+        for number, each in enumerate(self._ready):
+            loop.call_later(self._load.spread_seconds * number / self._load.callers, each.ask)
 
     def leave(self) -> None:
         self._working -= 1
-        if not self._working and not self._done.done():
+        # A caller that left before the others were ready leaves them waiting for ever.
+        if (not self._working or not self.started) and not self._done.done():
             self._done.set_result(None)
 
     def tally(self) -> Tally:
         return Tally(
             requests=len(self.durations),
-            seconds=time.perf_counter() - self.started,
+            seconds=time.perf_counter() - self.started if self.started else 0.0,
+            before=len(self._ready),
             p50=quantile(self.durations, 0.5),
             p99=quantile(self.durations, 0.99),
-            first_p50=quantile(self.firsts, 0.5),
-            first_p99=quantile(self.firsts, 0.99),
             faults=len(self.faults),
             fault=self.faults[0] if self.faults else "",
         )
@@ -142,9 +156,11 @@ class Caller(asyncio.Protocol):
         if not whole:
             self._fail("a stream was asked for, and what came did not end with [DONE]")
             return
+        if not self._run.started:
+            self._run.ready(self)
+            return
         now = time.perf_counter()
-        self._run.durations.append(now - self._sent)
-        self._run.firsts.append(self._first - self._sent)
+        self._run.durations.append((self._first if self._run.streamed else now) - self._sent)
         if now < self._run.until:
             self.ask()
         else:
@@ -173,13 +189,9 @@ async def generate(load: Load) -> Tally:
     run = Run(load, done)
     try:
         async with asyncio.timeout(load.spread_seconds + load.seconds + GRACE_SECONDS):
-            connected = [
-                (await loop.create_connection(lambda: Caller(run), "127.0.0.1", load.port))[1]
-                for _ in range(load.callers)
-            ]
-            run.start()
-            for number, caller in enumerate(connected):
-                loop.call_later(load.spread_seconds * number / load.callers, caller.ask)
+            for _ in range(load.callers):
+                _, caller = await loop.create_connection(lambda: Caller(run), "127.0.0.1", load.port)
+                caller.ask()
             await done
     except TimeoutError:
         run.faults.append("answers were missing 15 s after the end")

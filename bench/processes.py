@@ -55,6 +55,11 @@ class Measured:
                 pages += int((PROC / str(pid) / "statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
+    def peak_megabytes(self) -> float:
+        """Return the most resident memory that the process, without its descendants, has had so far."""
+        status = (PROC / str(self.process.pid) / "status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
     def ask(self, line: str) -> str:
         """Write one line to the process and return its next line."""
         assert self.process.stdin is not None

@@ -51,7 +51,10 @@ class Scenario:
 
 SCENARIOS: Final = (
     Scenario("json-1", "JSON, 1 caller", 1),
-    Scenario("json-64", "JSON, 64 callers", 64),
+    Scenario("json-16", "JSON, 16 callers", 16),
     Scenario("sse-16", "SSE, 16 callers", 16, streamed=True),
     Scenario("paced-256", "SSE paced, 256 callers", 256, streamed=True, paced=True),
 )
+
+OPEN_STREAMS: Final = Scenario("open-1000", "1,000 open streams", 1000, streamed=True, paced=True)
+"""What their memory is taken from."""

@@ -16,6 +16,7 @@ from bench.scenarios import Scenario
 
 PATH: Final = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 READY: Final = "Tollgate is ready at "
+TOLLGATE: Final = "tollgate"
 
 NGINX_CONFIGURATION: Final = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr warn;
@@ -86,13 +87,17 @@ def tollgate(
     ports: list[int],
     folder: Path,
     core: int | None,
+    *,
     models: Sequence[str] = ("gpt-4o",),
     settings: Mapping[str, str] | None = None,
+    name: str = TOLLGATE,
 ) -> Iterator[Target]:
     """Run the product with a subscription of its own and both ports of the look-alike as one pool.
 
-    `models` are its deployments, each by its model's name; `settings` are further app settings.
+    `models` are its deployments, each by its model's name; `settings` are further app settings. Its state is in the
+    folder's `state`.
     """
+    folder.mkdir(exist_ok=True)
     key, log = secrets.token_hex(16), folder / "tollgate.log"
     env = {
         "PORT": str(free_port()),
@@ -104,7 +109,7 @@ def tollgate(
     }
     with running([sys.executable, "-m", "local"], core=core, env=env, log=log) as measured:
         url = wait_for_line(measured, log, READY).removeprefix(READY).strip()
-        yield Target("tollgate", int(url.rpartition(":")[2]), measured, {"api-key": key})
+        yield Target(name, int(url.rpartition(":")[2]), measured, {"api-key": key})
 
 
 def catalog(ports: list[int], key: str, models: Sequence[str]) -> dict[str, object]:

@@ -113,7 +113,7 @@ def started(folder: Path) -> Iterator[Bench]:
         assert upstream.process.stdout is not None
         ports = [int(port) for port in upstream.process.stdout.readline().split()]
         generator = stack.enter_context(running([sys.executable, "-m", "bench.generator"], core=load_core))
-        target = stack.enter_context(tollgate(ports, folder, measured_core, tuple(MODELS), environment))
+        target = stack.enter_context(tollgate(ports, folder, measured_core, models=tuple(MODELS), settings=environment))
         yield Bench(target, generator, folder / "state")
 
 
@@ -132,7 +132,7 @@ def take(bench: Bench, scenario: Scenario, seconds: float) -> Sample:
         tally.requests / tally.seconds,
         tally.p50 / 1e3,
         tally.p99 / 1e3,
-        used / tally.requests * 1e3,
+        used / tally.answers * 1e3,
     )
 
 

@@ -12,12 +12,13 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from bench import report
 from bench.__main__ import arguments, measure
+from bench.aims import Aim, aims
 from bench.figures import FaultyRun, Sample, rows, take
 from bench.generator import Load, Tally, quantile
 from bench.processes import PROC, Measured, running
-from bench.scenarios import CHUNK_BYTES, SCENARIOS
+from bench.report import Findings, print_findings, write
+from bench.scenarios import CHUNK_BYTES, PACED_CHUNKS, PACED_GAP_SECONDS, SCENARIOS
 from bench.targets import Target, catalog, upstream
 from bench.upstream import JSON_ANSWER, STREAM_ANSWER
 from gateway.catalog.catalog_file import load_catalog
@@ -49,10 +50,12 @@ def test_one_round(look_alike: tuple[list[Target], Measured], tmp_path: Path) ->
         assert measured.cpu_us > 0
         assert measured.headroom is not None
         assert measured.rate_to_nginx is None
+    findings = Findings(samples, scenarios, {"tollgate": 1.0}, aims(samples, 30.0, None))
     console = Console(record=True, width=160)
-    report.print_tables(console, samples, scenarios)
-    assert all(scenario.title in console.export_text(clear=False) for scenario in scenarios)
-    file = report.write(tmp_path / "results", samples, scenarios, {"tollgate": 1.0}, datetime(2026, 1, 2, tzinfo=UTC))
+    print_findings(console, findings)
+    text = console.export_text()
+    assert all(scenario.title in text for scenario in scenarios)
+    file = write(tmp_path / "results", findings, datetime(2026, 1, 2, tzinfo=UTC))
     assert len(json.loads(file.read_text())["samples"]) == 2 * len(scenarios)
 
 
@@ -68,7 +71,8 @@ def test_paced_streams(look_alike: tuple[list[Target], Measured]) -> None:
     """A paced stream takes its time, and its first chunk does not."""
     (direct, _), generator = look_alike
     tally = take(generator, direct, replace(SCENARIOS[3], callers=2), 0.1, 1).tally
-    assert tally.first_p50 < tally.p50 / 2
+    assert tally.p50 / 1e6 < PACED_CHUNKS * PACED_GAP_SECONDS / 2
+    assert tally.seconds > PACED_CHUNKS * PACED_GAP_SECONDS
 
 
 def test_refused_connection_ends_the_run() -> None:
@@ -93,6 +97,22 @@ def test_ratios_are_taken_within_a_round() -> None:
     )
     assert [row.target for row in found] == ["direct", "nginx", "tollgate"]
     assert (found[2].rate_to_nginx, found[2].cpu_to_nginx, found[2].headroom) == (0.2, 4.0, 10.0)
+    assert found[2].added_p50_to_nginx == pytest.approx(9)
+
+
+def test_aims() -> None:
+    """An aim is met, missed or not measured; what was not asked for counts as not measured."""
+    assert Aim("at least", 0.2, 0.25, at_least=True).met is False
+    assert Aim("at most", 0.2, 0.25).met is True
+    assert [each.met for each in aims([], None, 1.4)] == [None, None, None, None, None, True]
+
+
+def test_first_answers_do_not_count(look_alike: tuple[list[Target], Measured]) -> None:
+    """Each caller has had an answer before the time counts, and CPU time is counted by all answers."""
+    (direct, _), generator = look_alike
+    tally = take(generator, direct, replace(SCENARIOS[0], callers=3), 0.1, 1).tally
+    assert tally.before == 3
+    assert tally.answers == 3 + tally.requests
 
 
 def test_quantile() -> None:
