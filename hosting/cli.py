@@ -25,11 +25,16 @@ def build() -> typer.Typer:
     )
     # With a callback the name of a group is always given, however few groups there are.
     tollgate.callback()(lambda: None)
-    tollgate.add_typer(subscriptions.build(), name="subscriptions")
-    tollgate.command("enrich", help=enrich.HELP, epilog=enrich.EXAMPLES)(enrich.enrich)
-    tollgate.add_typer(deadletters.build(), name="deadletters")
-    tollgate.add_typer(jobs.build(), name="jobs")
-    tollgate.add_typer(proofs.build(), name="proofs")
+    tollgate.command(
+        "enrich", help=enrich.HELP, short_help="Print what Tollgate suggests for tickets.", epilog=enrich.EXAMPLES
+    )(enrich.enrich)
+    for name, group, short in (
+        ("subscriptions", subscriptions, "Manage subscriptions and their keys."),
+        ("jobs", jobs, "Look at jobs, and run again what was given up."),
+        ("deadletters", deadletters, "Look at usage events that cannot be billed."),
+        ("proofs", proofs, "Read the proofs of days, and prove a day anew."),
+    ):
+        tollgate.add_typer(group.build(), name=name, short_help=short)
     return tollgate
 
 
