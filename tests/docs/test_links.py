@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
+_NAMED = re.compile(r"`((?:chargeback|docs|enrichment|evaluation|gateway|hosting|local|seams|tests)/[\w./-]*)`")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -33,6 +34,12 @@ def test_links_resolve(page: Path) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_named_files_are_there(page: Path) -> None:
+    """Every file and folder of the source that a page names is where it says."""
+    assert [path for path in _NAMED.findall(prose(page)) if not (ROOT / path).exists()] == []
 
 
 def test_every_page_can_be_reached() -> None:
