@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, Final, NamedTuple
 
 import azure.functions as func
@@ -71,6 +72,7 @@ class Function:
         self._takes_context = "context" in inspect.signature(self._call).parameters
         self._trace = TraceContext()
         self._storage = threading.local()
+        self._ids = Random()  # noqa: S311 - they only need to differ, and the system's would let go of the GIL
         others = {binding.name for binding in registered.get_bindings()} - {self.trigger.name, "$return"}
         if others:
             raise NotServable(f"{self.name}: the local host serves no bindings beside the trigger: {sorted(others)}")
@@ -80,7 +82,7 @@ class Function:
         arguments = {self.trigger.name: value}
         if self._takes_context:
             arguments["context"] = Context(
-                os.urandom(16).hex(), self.name, self._directory, retry, self._trace, self._storage
+                f"{self._ids.getrandbits(128):032x}", self.name, self._directory, retry, self._trace, self._storage
             )
         if self._is_async:
             return await self._call(**arguments)
