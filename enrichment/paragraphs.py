@@ -1,14 +1,12 @@
 """POST /summarize: a ticket in one paragraph."""
 
 import asyncio
-import json
-
-import openai
 
 from enrichment.answers.answers import Summary
-from enrichment.calls.calls import Way, answered, content_of, shown
+from enrichment.calls.calls import Way, answered, shown
+from enrichment.calls.completions import completed
 from enrichment.calls.fence import fenced, unfenced, unmarked, visible
-from enrichment.errors import GatewayFailed, GatewayTimeout, from_sdk
+from enrichment.errors import GatewayTimeout
 from enrichment.prompts.paragraph import PARAGRAPH
 from enrichment.tickets.material import Part
 
@@ -21,24 +19,17 @@ async def paragraph(way: Way, parts: tuple[Part, ...], deadline: float) -> Summa
     mark = way.mark()
     try:
         async with asyncio.timeout_at(deadline):
-            raw = await way.models.chat.completions.with_raw_response.create(
-                model=way.deployment,
-                messages=[
-                    {"role": "system", "content": PARAGRAPH.filled(mark=mark, hiding=way.hiding_rule)},
-                    {"role": "user", "content": fenced(shown(parts, way.hiding), mark)},
-                ],
-                max_completion_tokens=PARAGRAPH.max_tokens,
-                extra_headers={"x-workload-id": PARAGRAPH.workload},
+            headers, completion = await completed(
+                way.models,
+                way.deployment,
+                PARAGRAPH,
+                PARAGRAPH.filled(mark=mark, hiding=way.hiding_rule),
+                fenced(shown(parts, way.hiding), mark),
             )
-            completion = raw.parse()
     except TimeoutError as late:
         raise GatewayTimeout("The model did not answer in time.") from late
-    except openai.APIError as error:
-        raise from_sdk(error) from error
-    except json.JSONDecodeError as garbage:
-        raise GatewayFailed("The model's answer is not JSON.") from garbage
-    call = answered(raw.headers, way.deployment, completion.model, completion.usage)
-    text = way.hiding.restore(unmarked(visible(unfenced(content_of(completion), mark))))
+    call = answered(headers, way.deployment, completion.model, completion.usage)
+    text = way.hiding.restore(unmarked(visible(unfenced(completion.text(), mark))))
     return Summary(
         summary=" ".join(visible(text).split()),
         model=call.model,

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import openai
 from openai.types.chat import ChatCompletionChunk
 
-from enrichment.calls.calls import check_stop
+from enrichment.calls.completions import check_stop
 from enrichment.errors import GatewayFailed, NoAnswer, from_sdk
 from enrichment.privacy.placeholders import Restoring
 

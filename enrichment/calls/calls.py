@@ -8,22 +8,17 @@ from decimal import Decimal
 from typing import Any, Final, Protocol
 
 import openai
-from openai.types import CompletionUsage
-from openai.types.chat import ChatCompletion
 from openai.types.create_embedding_response import Usage as EmbeddingUsage
 from pydantic import BaseModel, ValidationError
 
 from enrichment.answers.answers import Usage
+from enrichment.calls.completions import Used, completed
 from enrichment.calls.fence import datamarked, fenced, unfenced, unmarked, visible
 from enrichment.calls.schemas import Schema
-from enrichment.errors import AnswerUnusable, GatewayFailed, NoAnswer, from_sdk
+from enrichment.errors import AnswerUnusable
 from enrichment.prompts.prompt import Prompt
 from enrichment.tickets.material import Part
 
-_STOPPED: Final = {
-    "length": "The model reached its length limit before the answer was whole.",
-    "content_filter": "The model's content filter stopped the answer.",
-}
 _DEEPEST: Final = 12
 
 
@@ -104,22 +99,12 @@ class Asker:
         self.calls.append(call)
 
     async def _content(self, prompt: Prompt, rules: str, text: str, schema: Schema) -> str:
-        try:
-            raw = await self.way.models.chat.completions.with_raw_response.create(
-                model=self.way.deployment,
-                messages=[{"role": "system", "content": rules}, {"role": "user", "content": text}],
-                max_completion_tokens=prompt.max_tokens,
-                # As a part of its own, since the SDK walks through each level of what it is given by name.
-                extra_body={"response_format": _response_format(prompt.name, schema)},
-                extra_headers={"x-workload-id": prompt.workload},
-            )
-            completion = raw.parse()
-        except openai.APIError as error:
-            raise from_sdk(error) from error
-        except json.JSONDecodeError as garbage:
-            raise GatewayFailed("The model's answer is not JSON.") from garbage
-        self.record(answered(raw.headers, self.way.deployment, completion.model, completion.usage))
-        return content_of(completion)
+        way = self.way
+        headers, completion = await completed(
+            way.models, way.deployment, prompt, rules, text, response_format=_response_format(prompt.name, schema)
+        )
+        self.record(answered(headers, way.deployment, completion.model, completion.usage))
+        return completion.text()
 
     def _read[T: BaseModel](self, content: str, into: type[T]) -> T:
         try:
@@ -155,40 +140,21 @@ def shown(parts: tuple[Part, ...], hiding: Hiding) -> str:
 def answered(
     headers: Mapping[str, str],
     deployment: str,
-    model: str,
-    usage: CompletionUsage | EmbeddingUsage | None,
+    model: str | None,
+    usage: Used | EmbeddingUsage | None,
 ) -> ModelCall:
     """Return the record of a call by the gateway's headers and the answer's usage."""
-    details = usage.prompt_tokens_details if isinstance(usage, CompletionUsage) else None
+    details = usage.prompt_tokens_details if isinstance(usage, Used) else None
     return ModelCall(
         request_id=headers.get("x-request-id", ""),
         deployment=deployment,
-        model=model,
+        model=model or "",
         backend=headers.get("x-gateway-backend", ""),
-        prompt_tokens=usage.prompt_tokens if usage else 0,
+        prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
         cached_tokens=(details.cached_tokens or 0) if details else 0,
-        completion_tokens=usage.completion_tokens if isinstance(usage, CompletionUsage) else 0,
+        completion_tokens=(usage.completion_tokens or 0) if isinstance(usage, Used) else 0,
         replayed=headers.get("x-gateway-cache", "").startswith("hit"),
     )
-
-
-def content_of(completion: ChatCompletion) -> str:
-    """Return the text. Raises NoAnswer where it was refused, filtered or cut, GatewayFailed where there is none."""
-    if not completion.choices:
-        raise GatewayFailed("The model's answer is empty.")
-    choice = completion.choices[0]
-    if choice.message.refusal:
-        raise NoAnswer("The model refused to answer.", code="refusal")
-    check_stop(choice.finish_reason)
-    if not choice.message.content or not choice.message.content.strip():
-        raise GatewayFailed("The model's answer is empty.")
-    return choice.message.content
-
-
-def check_stop(finish_reason: str | None) -> None:
-    """Raise NoAnswer where a model stopped before its answer was whole."""
-    if finish_reason in _STOPPED:
-        raise NoAnswer(_STOPPED[finish_reason], code=finish_reason)
 
 
 def _mapped(value: Any, change: Callable[[str], str], depth: int) -> Any:

@@ -7,11 +7,13 @@ the beginning of every line of data (spotlighting by datamarking: Hines et al., 
 from instructions at every word, and no line of it can pass for the name of an entry.
 """
 
+import re
 import unicodedata
 from typing import Final
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs"})
 _KEPT: Final = frozenset("\n\t")
+_ASCII_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _VARIATION_SELECTORS: Final = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 
 SIGN: Final = "^"
@@ -22,7 +24,9 @@ OWN_SIGN: Final = "\u02c6"
 
 def visible(text: str) -> str:
     """Return the text with one kind of line end, less every character that shows nothing."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+    if lines.isascii():
+        return _ASCII_CONTROLS.sub("", lines)
     hidden = [ord(character) for character in set(lines) if not _shows(character)]
     return lines.translate(dict.fromkeys(hidden)) if hidden else lines
 
