@@ -11,6 +11,7 @@ from gateway.requests import operations
 from gateway.requests.bodies import Peek
 from gateway.subscriptions.entitlement import Entitlement
 from gateway.usage import Meters, UsageEvent
+from tests.gateway.event import an_event
 
 BACKEND = Backend("one", "https://one.example", "paygo", "global", "", ManagedIdentity())
 DEPLOYMENT = Deployment("gpt-4o", "gpt-4o", ((Member(BACKEND, "gpt-4o", 1, 1),),))
@@ -59,17 +60,5 @@ def call_of(subscription: Subscription, tokens: int = 0) -> Call:
 
 def used(tokens: int, *, model: str = "gpt-4o", time: datetime | None = None, estimated: bool = False) -> UsageEvent:
     """Return the event of an answer of so many tokens."""
-    return UsageEvent(
-        id="1",
-        time=time or datetime.now(UTC),
-        subscription="team-a",
-        operation="chat/completions",
-        deployment="gpt-4o",
-        model=model,
-        backend="one",
-        deployment_type="global",
-        status=200,
-        outcome="completed",
-        estimated=estimated,
-        meters=Meters(completion_tokens=tokens),
-    )
+    meters = Meters(completion_tokens=tokens)
+    return an_event("1", time=time or datetime.now(UTC), model=model, estimated=estimated, meters=meters)

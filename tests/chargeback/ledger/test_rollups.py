@@ -15,6 +15,7 @@ from chargeback.ledger import rollups
 from chargeback.ledger.rollups import METERS, Names, Numbered, Rollup, fold
 from gateway.usage import Meters, UsageEvent
 from seams.tables import Value, check_key
+from tests.gateway.event import an_event
 
 type Fold = Callable[[Rollup, Sequence[Numbered]], Rollup]
 
@@ -22,18 +23,11 @@ NAMES = Names("sub", date(2026, 11, 20), "gpt-4o", "gpt-4o", "2024-11-20", "glob
 
 
 def event(identity: str, tokens: int = 1, parent: str = "", **more: int) -> UsageEvent:
-    return UsageEvent(
-        id=identity,
+    return an_event(
+        identity,
         time=datetime(2026, 11, 20, tzinfo=UTC),
         subscription="sub",
-        operation="chat/completions",
-        deployment="gpt-4o",
-        model="gpt-4o",
         model_version="2024-11-20",
-        backend="b",
-        deployment_type="global",
-        status=200,
-        outcome="completed",
         parent=parent,
         meters=Meters(prompt_tokens=tokens, **more),
     )

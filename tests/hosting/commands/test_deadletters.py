@@ -15,6 +15,7 @@ from local.events.events import LocalStream
 from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
 from tests.gateway.conftest import KEY, OPERATOR_KEY, key_hash
+from tests.gateway.event import an_event
 from tests.gateway.managed import Instance, ShiftedClock, running_instance
 from tests.hosting.commands.ran import Ran, tollgate
 
@@ -61,18 +62,7 @@ async def published(folder: Path) -> list[bytes]:
 
 
 def event() -> UsageEvent:
-    return UsageEvent(
-        id="mended",
-        time=NOW,
-        subscription="team-a",
-        operation="chat/completions",
-        deployment="gpt-4o",
-        model="gpt-4o",
-        backend="b",
-        deployment_type="global",
-        status=200,
-        outcome="completed",
-    )
+    return an_event("mended", time=NOW)
 
 
 async def test_looked_at_and_mended(app: Instance, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
 from seams.tables import Delete
 from tests.gateway.conftest import KEY, OPERATOR_KEY, key_hash
+from tests.gateway.event import an_event
 from tests.gateway.managed import Instance, ShiftedClock, running_instance
 from tests.hosting.commands.ran import Ran, tollgate
 
@@ -54,18 +55,7 @@ async def app(clock: ShiftedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def event(name: str) -> UsageEvent:
-    return UsageEvent(
-        id=name,
-        time=NOW,
-        subscription="team-a",
-        operation="chat/completions",
-        deployment="gpt-4o",
-        model="gpt-4o",
-        backend="b",
-        deployment_type="global",
-        status=200,
-        outcome="completed",
-    )
+    return an_event(name, time=NOW)
 
 
 async def proofs(app: Instance, *arguments: str) -> Ran:

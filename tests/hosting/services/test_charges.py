@@ -17,6 +17,7 @@ from local.tables import SQLiteTables
 from seams.clock import SystemClock
 from seams.events import ReceivedEvent
 from tests.chargeback.staging import everybody
+from tests.gateway.event import an_event
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -30,20 +31,8 @@ class At:
 
 
 def event(number: int, **fields: Any) -> UsageEvent:
-    plain: dict[str, Any] = {
-        "id": f"event-{number}",
-        "time": NOW,
-        "subscription": "team-a",
-        "operation": "chat/completions",
-        "deployment": "gpt-4o",
-        "model": "gpt-4o",
-        "backend": "one",
-        "deployment_type": "global",
-        "status": 200,
-        "outcome": "completed",
-        "meters": Meters(prompt_tokens=1001 + number, cached_tokens=300, completion_tokens=77),
-    }
-    return UsageEvent(**plain | fields)
+    meters = Meters(prompt_tokens=1001 + number, cached_tokens=300, completion_tokens=77)
+    return an_event(f"event-{number}", **{"time": NOW, "meters": meters} | fields)
 
 
 EVENTS = [
