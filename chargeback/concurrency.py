@@ -8,8 +8,8 @@ MAX_CALLS: Final = 16
 """Calls to the store that one collector has under way."""
 
 MAX_TRIES: Final = 100
-_FIRST_PAUSE: Final = 0.005
-_LONGEST_PAUSE: Final = 0.5
+_FIRST_PAUSE: Final = 0.1  # about as long as a batch takes: whoever was first is done with it then
+_LONGEST_PAUSE: Final = 1.0
 
 
 async def all_of[T](calls: Iterable[Awaitable[T]]) -> list[T]:
@@ -22,5 +22,5 @@ async def all_of[T](calls: Iterable[Awaitable[T]]) -> list[T]:
 
 
 async def give_way(attempt: int, uniform: Callable[[], float]) -> None:
-    """Pause after a conflict, for up to half a second; `attempt` counts from 0, `uniform` draws from [0, 1)."""
+    """Pause after a conflict, for up to a second; `attempt` counts from 0, `uniform` draws from [0, 1)."""
     await asyncio.sleep(uniform() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt))

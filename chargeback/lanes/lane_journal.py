@@ -1,27 +1,29 @@
 """The lane journal in the tables: entered last in a batch, read by the sweep and by the close of the day.
 
-A batch's step through its lane is one transaction under the ETags of all rows that it changes, and always of the head.
-So of rival collectors one is first; the other reads again and finds the numbers in the books. The sweep changes rows of
-open calls and never the head: whoever loses that race reads again, too.
+A batch begins by reading how far its lane was taken. It ends with a step through the lane: one transaction under the
+ETags of all rows that it changes, and always of the head. So of rival collectors one is first; the others find its
+numbers in the books when they begin again. The sweep changes rows of open calls and never the head: whoever loses that
+race begins again, too.
 
 An orphan is taken back before the step is written. Killed in between, the collector does it again; killed before, the
 call is still open or pending and the redelivered batch ends it.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import batched, chain, groupby
 from typing import Final
 
-from chargeback.concurrency import MAX_TRIES, all_of, give_way
+from chargeback.concurrency import all_of
 from chargeback.lanes import intents, lanes
 from chargeback.lanes.intents import OPEN
 from chargeback.lanes.lanes import BEGINNING, HEAD, INDEX, LANES, Head, Lane
 from chargeback.lanes.progress import CLOCKS_DIFFER, Arrival, LaneState, Step, advance
 from chargeback.orphans.orphans import Orphans
 from seams.clock import Clock
-from seams.tables import Delete, Entity, Insert, Operation, Replace, Table, TableConflict, Tables, Upsert
+from seams.tables import Delete, Entity, Insert, Operation, Replace, Table, Tables, Upsert
 
 _MAX_CACHED: Final = 32  # up to 3 MB each, 20 KB where few calls are open
 _MAX_DAYS: Final = 12
@@ -30,62 +32,65 @@ type ETags = Mapping[str, str | None]
 """By RowKey; those of the head, of the latest day and of all open calls."""
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A lane as it was read, for one batch to be entered into."""
+
+    lane: Lane
+    state: LaneState
+    etags: ETags
+
+    @property
+    def last_seq(self) -> int:
+        """The last number that is in all books; -1 before the first."""
+        return self.state.head.last_seq
+
+
 class LaneJournal:
     """Enters batches; one object a process. `orphan_after` is the one that `chargeback.orphans.sweep` has."""
 
-    def __init__(
-        self, tables: Tables, orphans: Orphans, clock: Clock, *, orphan_after: timedelta, uniform: Callable[[], float]
-    ) -> None:
+    def __init__(self, tables: Tables, orphans: Orphans, clock: Clock, *, orphan_after: timedelta) -> None:
         self._tables = tables
         self._orphans = orphans
         self._clock = clock
         self._orphan_after = orphan_after
-        self._uniform = uniform
-        # States as they were last written; taken out while they are worked on, so that no failure leaves a stale one.
-        self._cache: OrderedDict[Lane, tuple[LaneState, ETags]] = OrderedDict()
+        # Lanes as they were last written; taken out while they are worked on, so that no failure leaves a stale one.
+        # Where a rival wrote last there is none, so that its work is seen before it is done again.
+        self._cache: OrderedDict[Lane, Entry] = OrderedDict()
 
-    async def enter(self, lane: Lane, arrivals: Sequence[Arrival]) -> None:
-        """Enter what came, in the order of the numbers. Raises TableUnavailable and TableConflict."""
+    async def begin(self, lane: Lane, day: date) -> Entry:
+        """Return the lane for a batch whose first event was enqueued on `day`. Raises TableUnavailable."""
+        return self._cache.pop(lane, None) or await _read(await self._tables.table(LANES), lane, day)
+
+    async def enter(self, entry: Entry, arrivals: Sequence[Arrival]) -> None:
+        """Enter what came, in the order of the numbers.
+
+        Raises TableUnavailable, and TableConflict where the lane was changed since it was read.
+        """
         for portion in _portions(arrivals):
-            await self._enter(lane, portion)
+            entry = await self._enter(entry, portion)
+            self._keep(entry)
 
-    async def _enter(self, lane: Lane, arrivals: Sequence[Arrival]) -> None:
-        table = await self._tables.table(LANES)
-        for attempt in range(MAX_TRIES):
-            cached = self._cache.pop(lane) if lane in self._cache else None
-            before, etags = cached or await _read(table, lane, arrivals[0].enqueued_at.date())
-            step = advance(before, arrivals)
-            if step is None:
-                self._keep(lane, before, etags)
-                return
-            await self._take_back(lane, step)
-            operations = _operations(lane, before, step, etags)
-            try:
-                written = await table.transact(operations)
-            except TableConflict:
-                await give_way(attempt, self._uniform)
-                continue
-            self._keep(lane, step.state, {**etags, **_by_row(operations, written)})
-            return
-        raise TableConflict(f"rivals kept changing the lane for {MAX_TRIES} tries")
+    async def _enter(self, entry: Entry, arrivals: Sequence[Arrival]) -> Entry:
+        step = advance(entry.state, arrivals)
+        if step is None:
+            return entry
+        await self._take_back(entry.lane, step)
+        operations = _operations(entry, step)
+        written = await (await self._tables.table(LANES)).transact(operations)
+        return Entry(entry.lane, step.state, {**entry.etags, **_by_row(operations, written)})
 
     async def _take_back(self, lane: Lane, step: Step) -> None:
-        if not step.taken_back and not step.strays:
-            return
+        """Let calls that have ended be no orphans, neither those about to be one nor those that may be."""
         now, elsewhere = self._clock.now(), BEGINNING
         if any(stray.older for stray in step.strays):
             elsewhere = await self._last_intent_beside(lane) + CLOCKS_DIFFER
-        await all_of(
-            [
-                *(self._orphans.take_back(call) for call in step.taken_back),
-                *(
-                    self._orphans.take_back_stray(stray, forestall=older)
-                    for stray in step.strays
-                    if (older := stray.older and stray.began <= elsewhere)
-                    or now - stray.began >= self._orphan_after / 2
-                ),
-            ]
+        late = (
+            stray
+            for stray in step.strays
+            if (stray.older and stray.began <= elsewhere) or now - stray.began >= self._orphan_after / 2
         )
+        await self._orphans.take_back([*step.taken_back, *late])
 
     async def _last_intent_beside(self, lane: Lane) -> datetime:
         """Return when the latest call began that is open, or was, in another lane: of a hub that was made anew, say."""
@@ -93,11 +98,13 @@ class LaneJournal:
         heads = await all_of([read_head(self._tables, other) for other in others])
         return max([BEGINNING, *(head.last_intent_at for head in heads if head is not None)])
 
-    def _keep(self, lane: Lane, state: LaneState, etags: ETags) -> None:
+    def _keep(self, entry: Entry) -> None:
+        state = entry.state
         kept = {HEAD, *map(intents.open_row, state.open)}
         if state.day is not None:
             kept.add(lanes.day_row(state.day.day))
-        self._cache[lane] = state, {row: etag for row, etag in etags.items() if row in kept}
+        etags = {row: etag for row, etag in entry.etags.items() if row in kept}
+        self._cache[entry.lane] = Entry(entry.lane, state, etags)
         if len(self._cache) > _MAX_CACHED:
             self._cache.popitem(last=False)
 
@@ -114,7 +121,7 @@ async def read_head(tables: Tables, lane: Lane) -> Head | None:
     return None if entity is None else lanes.head_of(entity)
 
 
-async def _read(table: Table, lane: Lane, day: date) -> tuple[LaneState, ETags]:
+async def _read(table: Table, lane: Lane, day: date) -> Entry:
     """Read what a batch needs whose first event was enqueued on `day`: head, open calls and, where it began, the day.
 
     The latest day's row is missed where it lies before `day`; then it is over.
@@ -122,12 +129,12 @@ async def _read(table: Table, lane: Lane, day: date) -> tuple[LaneState, ETags]:
     rows = {entity.row: entity async for entity in table.query(lane.key(), first=lanes.day_row(day))}
     if HEAD not in rows:
         await table.transact([Upsert(lanes.index_entity(lane))])
-        return LaneState(), {}
+        return Entry(lane, LaneState(), {})
     head = lanes.head_of(rows[HEAD])
     latest = rows.get(lanes.day_row(head.enqueued_at.date()))
     opened = dict(intents.open_row_of(entity) for row, entity in rows.items() if row.startswith(OPEN))
     state = LaneState(head, None if latest is None else lanes.day_of_entity(latest), opened)
-    return state, {row: entity.etag for row, entity in rows.items()}
+    return Entry(lane, state, {row: entity.etag for row, entity in rows.items()})
 
 
 def _portions(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
@@ -137,19 +144,20 @@ def _portions(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
         yield list(chain.from_iterable(portion))
 
 
-def _operations(lane: Lane, before: LaneState, step: Step, etags: ETags) -> list[Operation]:
+def _operations(entry: Entry, step: Step) -> list[Operation]:
     def put(entity: Entity) -> Operation:
         return Insert(entity) if entity.etag is None else Replace(entity)
 
-    after = step.state.open
+    lane, etags = entry.lane, entry.etags
+    before, after = entry.state.open, step.state.open
     head = put(lanes.head_entity(lane, step.state.head, etags.get(HEAD)))
     days = [put(lanes.day_entity(lane, day, etags.get(lanes.day_row(day.day)))) for day in step.days]
     opened = [
         put(intents.open_entity(lane.key(), number, row, etags.get(intents.open_row(number))))
         for number, row in after.items()
-        if before.open.get(number) is not row
+        if before.get(number) is not row
     ]
-    emptied = [intents.open_row(number) for number in before.open.keys() - after.keys()]
+    emptied = [intents.open_row(number) for number in before.keys() - after.keys()]
     return [head, *days, *opened, *(Delete(lane.key(), row, etags[row]) for row in emptied)]
 
 

@@ -2,15 +2,19 @@
 
 The order inside a batch carries the proof:
 
-1. Events marked `replayed` are looked for: where their detail row exists they were counted under another number. The
+1. The lane's head is read, unless this process wrote it last. What it holds, all other books hold: numbers up to its
+   `last_seq` are passed over, so redelivery costs next to nothing.
+2. Events marked `replayed` are looked for: where their detail row exists they were counted under another number. The
    partitions that the others belong to are noted in the index (see `chargeback.closing.partitions`).
-2. Dead letters and rollups are written. A rollup's own `last_seq` makes this safe to repeat (see
+3. Dead letters and rollups are written. A rollup's own `last_seq` makes this safe to repeat (see
    `chargeback.ledger.rollups`).
-3. Detail rows are upserted. They come after the rollups, so that a detail row means "counted", and a kill in between
+4. Detail rows are upserted. They come after the rollups, so that a detail row means "counted", and a kill in between
    leaves rows that the redelivered batch writes.
-4. The lane journal is written (see `chargeback.lanes.lane_journal`): what it holds, all the others hold.
+5. The lane journal is written, its head with it (see `chargeback.lanes.lane_journal`).
 
 A fault of the store ends the batch with TableUnavailable; the trigger delivers it again and nothing is counted twice.
+Where a rival is at the same batch, one of the two meets a conflict, waits a moment and begins again: by then the other
+has mostly done it all.
 """
 
 import asyncio
@@ -25,11 +29,11 @@ from operator import attrgetter
 from typing import Final
 
 from chargeback.closing.partitions import PartitionIndex
-from chargeback.concurrency import MAX_CALLS, all_of
+from chargeback.concurrency import MAX_CALLS, MAX_TRIES, all_of, give_way
 from chargeback.deadletters import deadletters
 from chargeback.deadletters.deadletters import DEADLETTERS, EventImpossible
 from chargeback.lanes.incarnations import Incarnations
-from chargeback.lanes.lane_journal import LaneJournal
+from chargeback.lanes.lane_journal import Entry, LaneJournal
 from chargeback.lanes.lanes import Lane
 from chargeback.lanes.progress import Arrival
 from chargeback.ledger import details, rollups
@@ -82,10 +86,9 @@ class Ledger:
         self._detail_rows = detail_rows
         self._retention = retention
         self._index = PartitionIndex(tables)
-        self._rollups = RollupStore(tables, uniform)
-        self._journal = LaneJournal(
-            tables, Orphans(tables), clock or SystemClock(), orphan_after=orphan_after, uniform=uniform
-        )
+        self._rollups = RollupStore(tables)
+        self._journal = LaneJournal(tables, Orphans(tables), clock or SystemClock(), orphan_after=orphan_after)
+        self._uniform = uniform
         self._calls = asyncio.Semaphore(MAX_CALLS)
 
     async def collect(self, batch: Sequence[ReceivedEvent]) -> None:
@@ -94,15 +97,25 @@ class Ledger:
         What cannot be billed becomes a dead letter and does not disturb the others. Raises TableUnavailable,
         StreamUnavailable, and TableConflict where rivals never let go of a row; the whole batch may then come again.
         """
-        content = _sorted_out(batch, await self._incarnations.of(batch), self._retention)
+        lanes = _by_lane(batch, await self._incarnations.of(batch))
+        for attempt in range(MAX_TRIES):
+            try:
+                return await self._collect(lanes)
+            except TableConflict:
+                await give_way(attempt, self._uniform)
+        raise TableConflict(f"rivals kept changing the rows of a batch for {MAX_TRIES} tries")
+
+    async def _collect(self, lanes: Mapping[Lane, Sequence[ReceivedEvent]]) -> None:
+        entries = await all_of([self._journal.begin(lane, _day(came[0])) for lane, came in lanes.items()])
+        content = _sorted_out(zip(entries, lanes.values(), strict=True), self._retention)
         known = await self._replays(content.counted)
         fresh = [one for one in content.counted if one.sequence_number not in known.get(one.lane, rollups.NONE)]
-        await self._note(fresh, batch)
+        await self._note(fresh, max((_day(came[-1]) for came in lanes.values()), default=date.max))
         groups = self._by_rollup(content.counted)
         await all_of([*self._rollups.add(groups, known), *map(self._put_aside, content.dead)])
         if self._detail_rows:
             await all_of(self._detail(fresh))
-        await all_of([self._journal.enter(lane, arrivals) for lane, arrivals in content.lanes.items()])
+        await all_of([self._journal.enter(entry, arrivals) for entry, arrivals in content.entries])
 
     async def _replays(self, counted: Iterable[Counted]) -> Mapping[str, AbstractSet[int]]:
         """Return, by lane, the numbers of replayed events that were counted under another one."""
@@ -119,10 +132,8 @@ class Ledger:
             partition = details.detail_partition(event.subscription, rollups.day_of(event))
             return await table.get(partition, details.detail_row(event.id)) is not None
 
-    async def _note(self, counted: Iterable[Counted], batch: Iterable[ReceivedEvent]) -> None:
-        used = {(one.event.subscription, rollups.day_of(one.event)) for one in counted}
-        if used:
-            await self._index.note(used, max(received.enqueued_at for received in batch).date())
+    async def _note(self, counted: Iterable[Counted], today: date) -> None:
+        await self._index.note({(one.event.subscription, rollups.day_of(one.event)) for one in counted}, today)
 
     def _by_rollup(self, counted: Iterable[Counted]) -> Mapping[Names, Sequence[Numbered]]:
         groups: defaultdict[Names, list[Numbered]] = defaultdict(list)
@@ -157,31 +168,43 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """A batch, in the order of its numbers: all of it by lane, what can be billed, and what can never be."""
+    """What is new in a batch: all of it by lane in the order of its numbers, what can be billed, what can never be."""
 
-    lanes: dict[Lane, list[Arrival]] = field(default_factory=dict)
+    entries: list[tuple[Entry, list[Arrival]]] = field(default_factory=list)
     counted: list[Counted] = field(default_factory=list)
     dead: list[Entity] = field(default_factory=list)
 
 
-def _sorted_out(batch: Iterable[ReceivedEvent], incarnation: str, retention: timedelta) -> _Content:
-    content = _Content()
-    arrivals: dict[str, tuple[str, list[Arrival]]] = {}
+def _by_lane(batch: Iterable[ReceivedEvent], incarnation: str) -> Mapping[Lane, Sequence[ReceivedEvent]]:
+    """Return each lane's events in the order of their numbers."""
+    lanes: defaultdict[Lane, list[ReceivedEvent]] = defaultdict(list)
     for received in sorted(batch, key=attrgetter("sequence_number")):
-        number, partition = received.sequence_number, received.partition
-        if partition not in arrivals:
-            lane = Lane(incarnation, partition)
-            arrivals[partition] = lane.name, content.lanes.setdefault(lane, [])
-        name, came = arrivals[partition]
-        try:
-            record = deadletters.parse(received, retention)
-        except EventImpossible as error:
-            record = None
-            content.dead.append(deadletters.to_entity(received, incarnation, str(error)))
-        if isinstance(record, UsageEvent):
-            content.counted.append(Counted(record, name, number))
-        came.append(Arrival(number, received.enqueued_at, record))
+        lanes[Lane(incarnation, received.partition)].append(received)
+    return lanes
+
+
+def _sorted_out(lanes: Iterable[tuple[Entry, Sequence[ReceivedEvent]]], retention: timedelta) -> _Content:
+    content = _Content()
+    for entry, came in lanes:
+        lane, arrivals = entry.lane.name, list[Arrival]()
+        for received in came:
+            number = received.sequence_number
+            if number <= entry.last_seq:
+                continue
+            try:
+                record = deadletters.parse(received, retention)
+            except EventImpossible as error:
+                record = None
+                content.dead.append(deadletters.to_entity(received, entry.lane.incarnation, str(error)))
+            if isinstance(record, UsageEvent):
+                content.counted.append(Counted(record, lane, number))
+            arrivals.append(Arrival(number, received.enqueued_at, record))
+        content.entries.append((entry, arrivals))
     return content
+
+
+def _day(received: ReceivedEvent) -> date:
+    return received.enqueued_at.date()
 
 
 def _detail_rows(subscription: str, day: date, counted: Iterable[Counted]) -> list[Entity]:

@@ -1,15 +1,15 @@
-"""Rollups in the tables: events are folded into their rows under the rows' ETags, until no rival was faster."""
+"""Rollups in the tables: events are folded into their rows under the rows' ETags."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from chargeback.concurrency import MAX_CALLS, MAX_TRIES, all_of, give_way
+from chargeback.concurrency import MAX_CALLS, all_of
 from chargeback.ledger import rollups
 from chargeback.ledger.rollups import ROLLUPS, Names, Numbered, Rollup
-from seams.tables import MAX_BYTES, MAX_OPERATIONS, Insert, Operation, Replace, Table, TableConflict, Tables
+from seams.tables import MAX_BYTES, MAX_OPERATIONS, Insert, Operation, Replace, Table, Tables
 
 _ROW_BYTES: Final = 11_500
 """What a rollup's row takes in a transaction beside its names, at most."""
@@ -21,11 +21,10 @@ type Known = Mapping[str, AbstractSet[int]]
 
 
 class RollupStore:
-    """One object a process; `uniform` draws from [0, 1) for the pauses after conflicts."""
+    """One object a process."""
 
-    def __init__(self, tables: Tables, uniform: Callable[[], float]) -> None:
+    def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._uniform = uniform
         self._calls = asyncio.Semaphore(MAX_CALLS)
         # Rows as they were last written. A row is taken out while it is worked on and put back after it was written,
         # so neither a failure nor a rival inside this process leaves a stale one.
@@ -34,7 +33,7 @@ class RollupStore:
     def add(self, groups: Mapping[Names, Sequence[Numbered]], known: Known) -> list[Awaitable[None]]:
         """Return what folds these events into their rows, in transactions that may run at once.
 
-        Each raises TableUnavailable, and TableConflict where rivals never let go of a row.
+        Each raises TableUnavailable, and TableConflict where a rival was faster; then the batch may be begun again.
         """
         partitions: dict[str, dict[Names, Sequence[Numbered]]] = {}
         for names, numbered in groups.items():
@@ -47,23 +46,16 @@ class RollupStore:
 
     async def _add(self, group: Mapping[Names, Sequence[Numbered]], known: Known) -> None:
         table = await self._tables.table(ROLLUPS)
-        for attempt in range(MAX_TRIES):
-            before = dict(zip(group, await all_of([self._read(table, names) for names in group]), strict=True))
-            after = {
-                names: rollups.fold(before[names][0], numbered, known.get(names.lane, rollups.NONE))
-                for names, numbered in group.items()
-            }
-            changed = [names for names in group if after[names] != before[names][0]]
-            try:
-                etags = await self._transact(table, [_write(after[names], before[names][1]) for names in changed])
-            except TableConflict:
-                await give_way(attempt, self._uniform)
-                continue
-            written = dict(zip(changed, etags, strict=True))
-            for names in group:
-                self._keep(after[names], written.get(names, before[names][1]))
-            return
-        raise TableConflict(f"rivals kept changing the rollups for {MAX_TRIES} tries")
+        before = dict(zip(group, await all_of([self._read(table, names) for names in group]), strict=True))
+        after = {
+            names: rollups.fold(before[names][0], numbered, known.get(names.lane, rollups.NONE))
+            for names, numbered in group.items()
+        }
+        changed = [names for names in group if after[names] != before[names][0]]
+        etags = await self._transact(table, [_write(after[names], before[names][1]) for names in changed])
+        written = dict(zip(changed, etags, strict=True))
+        for names in group:
+            self._keep(after[names], written.get(names, before[names][1]))
 
     async def _read(self, table: Table, names: Names) -> tuple[Rollup, str | None]:
         if (cached := self._cache.pop(names, None)) is not None:

@@ -176,7 +176,8 @@ async def books(state: Path) -> Books:
     tables = SQLiteTables(state / "tables.sqlite")
     try:
         details = {entity.row: entity for entity in await rows(tables, USAGE)}
-        orphans = {entity.row: entity for entity in await rows(tables, ORPHANS) if not entity.values["taken_back"]}
+        standing = [entity for entity in await rows(tables, ORPHANS) if entity.row.startswith("orphan|")]
+        orphans = {str(entity.values["id"]): entity for entity in standing}
         open_calls = sum(entity.row.startswith("open|") for entity in await rows(tables, LANES))
     finally:
         await tables.close()

@@ -41,13 +41,13 @@ class HandClock:
         return self._looks * self._seconds
 
 
-async def collect(tables: Tables, prices: Prices, events: Sequence[UsageEvent | bytes]) -> None:
-    """Let the ledger collect events on the day of each."""
+async def collect(tables: Tables, prices: Prices, events: Sequence[UsageEvent | bytes], first: int = 0) -> None:
+    """Let the ledger collect events on the day of each; `first` is the number of the first."""
     batch = [
         ReceivedEvent(event, "0", n, NOW)
         if isinstance(event, bytes)
         else ReceivedEvent(encode(event), "0", n, event.time)
-        for n, event in enumerate(events)
+        for n, event in enumerate(events, first)
     ]
     await Ledger(tables, prices, incarnation).collect(batch)
 
@@ -97,7 +97,7 @@ async def test_a_run_is_bounded(tables: Tables, prices: Prices, make_event: Make
 async def test_rivals_and_faults(shared: Tables, prices: Prices, make_event: MakeEvent) -> None:
     """Runs at once, which fail and are cut off at random, end with the same rows as one run."""
     await collect(shared, prices, [make_event(time=OVER, subscription=f"s{n % 7}") for n in range(700)])
-    await collect(shared, prices, [make_event(time=NOW)])
+    await collect(shared, prices, [make_event(time=NOW)], first=700)
 
     async def until_done(seed: int) -> None:
         faulty = FaultyTables(shared, random.Random(seed), "")

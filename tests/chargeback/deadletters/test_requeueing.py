@@ -37,9 +37,11 @@ async def stream(tmp_path: Path) -> AsyncIterator[LocalStream]:
     await opened.close()
 
 
-async def put_aside(tables: Tables, prices: Prices, bodies: Sequence[bytes], at: datetime = NOON) -> None:
-    """Let the collector make dead letters of these, a minute apart."""
-    batch = [ReceivedEvent(body, "1", n, at + n * timedelta(minutes=1)) for n, body in enumerate(bodies)]
+async def put_aside(
+    tables: Tables, prices: Prices, bodies: Sequence[bytes], at: datetime = NOON, first: int = 0
+) -> None:
+    """Let the collector make dead letters of these, a minute apart; `first` is the number of the first."""
+    batch = [ReceivedEvent(body, "1", first + n, at + n * timedelta(minutes=1)) for n, body in enumerate(bodies)]
     await Ledger(tables, prices, incarnation).collect(batch)
 
 
@@ -62,8 +64,8 @@ async def only(letters: DeadLetters) -> DeadLetter:
 async def test_the_latest_come_first_page_by_page(tables: Tables, prices: Prices, stream: LocalStream) -> None:
     """Pages go back in time, over years too, and end with None."""
     times = [NOON - timedelta(days=700), NOON - timedelta(days=366), NOON]
-    for at in times:
-        await put_aside(tables, prices, [b"a", b"b"], at)
+    for number, at in enumerate(times):
+        await put_aside(tables, prices, [b"a", b"b"], at, first=2 * number)
     letters = DeadLetters(tables, stream, Clock())
 
     whole = await letters.page(10)
@@ -80,7 +82,7 @@ async def test_the_latest_come_first_page_by_page(tables: Tables, prices: Prices
         after = page.next
     assert pages == whole.letters
     newest = whole.letters[0]
-    assert (newest.lane.partition, newest.sequence_number, newest.size, newest.truncated) == ("1", 1, 1, False)
+    assert (newest.lane.partition, newest.sequence_number, newest.size, newest.truncated) == ("1", 5, 1, False)
 
 
 async def test_those_that_wait(tables: Tables, prices: Prices, stream: LocalStream) -> None:

@@ -1,7 +1,7 @@
 """The lane journal in the tables: one transaction a batch, whoever else is at it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from chargeback.orphans.orphans import Orphans
 from gateway.usage import Intent, Record, UsageEvent
 from seams.clock import SystemClock
 from seams.tables import TableConflict, Tables
-from tests.chargeback.staging import Contended, MakeEvent, Renamed, rows
+from tests.chargeback.staging import MakeEvent, Renamed, rows
 from tests.gateway.memory_tables import MemoryTables
 
 LANE = Lane("hub", "0")
@@ -29,7 +29,11 @@ async def read_day(tables: Tables, lane: Lane, day: date) -> LaneDay | None:
 
 
 def journal(tables: Tables) -> LaneJournal:
-    return LaneJournal(tables, Orphans(tables), SystemClock(), orphan_after=timedelta(hours=1), uniform=lambda: 0.0)
+    return LaneJournal(tables, Orphans(tables), SystemClock(), orphan_after=timedelta(hours=1))
+
+
+async def enter(entries: LaneJournal, lane: Lane, arrivals: Sequence[Arrival]) -> None:
+    await entries.enter(await entries.begin(lane, arrivals[0].enqueued_at.date()), arrivals)
 
 
 def intent(identity: str, **changes: Any) -> Intent:
@@ -55,8 +59,7 @@ def own_tables(rival_tables: Callable[[], Tables]) -> Tables:
 
 async def test_rows_of_open_calls_come_and_go(own_tables: Tables, make_event: MakeEvent) -> None:
     """An open call has a row until it ends; a call that begins and ends in one batch never has one."""
-    entries = journal(own_tables)
-    await entries.enter(LANE, came(intent("a"), intent("b"), make_event(id="b")))
+    await enter(journal(own_tables), LANE, came(intent("a"), intent("b"), make_event(id="b")))
     assert [entity.row for entity in await rows(own_tables, LANES)] == [
         "day|20261120",
         "head",
@@ -64,10 +67,10 @@ async def test_rows_of_open_calls_come_and_go(own_tables: Tables, make_event: Ma
         "hub.0",
     ]
 
-    await journal(own_tables).enter(LANE, came(make_event(id="a"), first=3))
+    await enter(journal(own_tables), LANE, came(make_event(id="a"), first=3))
 
     assert "open|0000" not in [entity.row for entity in await rows(own_tables, LANES)]
-    await entries.enter(LANE, came(intent("c"), first=4))
+    await enter(journal(own_tables), LANE, came(intent("c"), first=4))
     day = await read_day(own_tables, LANE, date(2026, 11, 20))
     assert day is not None
     assert (day.intents, day.usage_events, day.last_seq) == (3, 2, 4)
@@ -76,8 +79,8 @@ async def test_rows_of_open_calls_come_and_go(own_tables: Tables, make_event: Ma
 async def test_lanes_are_listed_and_read(own_tables: Tables) -> None:
     """Whoever asks finds every lane, its head and its days; what is not there is None."""
     entries = journal(own_tables)
-    await entries.enter(LANE, came(None))
-    await entries.enter(Lane("hub", "1"), came(None, None))
+    await enter(entries, LANE, came(None))
+    await enter(entries, Lane("hub", "1"), came(None, None))
 
     assert await known_lanes(own_tables) == [LANE, Lane("hub", "1")]
     head = await read_head(own_tables, Lane("hub", "1"))
@@ -90,8 +93,8 @@ async def test_lanes_are_listed_and_read(own_tables: Tables) -> None:
 async def test_hub_made_again_has_lanes_of_its_own(own_tables: Tables, make_event: MakeEvent) -> None:
     """Numbers begin anew, and both incarnations account for all of theirs."""
     entries = journal(own_tables)
-    await entries.enter(Lane("before", "0"), came(make_event(), make_event()))
-    await entries.enter(Lane("after", "0"), came(make_event()))
+    await enter(entries, Lane("before", "0"), came(make_event(), make_event()))
+    await enter(entries, Lane("after", "0"), came(make_event()))
 
     for lane, last in ((Lane("before", "0"), 1), (Lane("after", "0"), 0)):
         day = await read_day(own_tables, lane, date(2026, 11, 20))
@@ -100,13 +103,18 @@ async def test_hub_made_again_has_lanes_of_its_own(own_tables: Tables, make_even
 
 
 async def test_rivals_for_a_lane_enter_each_number_once(own_tables: Tables, make_event: MakeEvent) -> None:
-    """A collector whose view is old reads again, and finds in the books what its rival has entered."""
+    """A collector whose view is old conflicts, begins again, and finds in the books what its rival has entered."""
     records: list[UsageEvent] = [make_event() for _ in range(6)]
     one, other = journal(own_tables), journal(own_tables)
-    await one.enter(LANE, came(*records[:2]))
-    await other.enter(LANE, came(*records[:4]))
-    await one.enter(LANE, came(*records[:6]))
-    await other.enter(LANE, came(*records[2:6], first=2))
+    await enter(one, LANE, came(*records[:2]))
+    await enter(other, LANE, came(*records[:4]))
+    with pytest.raises(TableConflict):
+        await enter(one, LANE, came(*records[:6]))
+    assert (await one.begin(LANE, NOON.date())).last_seq == 3
+    await enter(one, LANE, came(*records[:6]))
+    with pytest.raises(TableConflict):
+        await enter(other, LANE, came(*records[4:6], make_event(), first=4))
+    await enter(other, LANE, came(*records[2:6], first=2))
 
     day = await read_day(own_tables, LANE, date(2026, 11, 20))
     assert day is not None
@@ -115,10 +123,10 @@ async def test_rivals_for_a_lane_enter_each_number_once(own_tables: Tables, make
 
 async def test_day_that_began_in_another_batch_goes_on(own_tables: Tables) -> None:
     """A collector that knows nothing of a lane reads the day that its batch goes on, and leaves the ones before."""
-    await journal(own_tables).enter(LANE, came(None, None))
-    await journal(own_tables).enter(LANE, came(None, first=2, at=NOON + DAY))
-    await journal(own_tables).enter(LANE, came(None, first=3, at=NOON + DAY))
-    await journal(own_tables).enter(LANE, came(None, first=4, at=NOON))
+    await enter(journal(own_tables), LANE, came(None, None))
+    await enter(journal(own_tables), LANE, came(None, first=2, at=NOON + DAY))
+    await enter(journal(own_tables), LANE, came(None, first=3, at=NOON + DAY))
+    await enter(journal(own_tables), LANE, came(None, first=4, at=NOON))
 
     found = [await read_day(own_tables, LANE, (NOON + n * DAY).date()) for n in range(2)]
     assert [(day.begins, day.last_seq) for day in found if day] == [(0, 1), (2, 4)]
@@ -128,7 +136,7 @@ async def test_batch_of_many_days_is_several_transactions(own_tables: Tables) ->
     """A collector that was away for months catches up within the limits of a transaction."""
     batch = [Arrival(number, NOON + number * DAY, None) for number in range(150)]
 
-    await journal(own_tables).enter(LANE, batch)
+    await enter(journal(own_tables), LANE, batch)
 
     days = [await read_day(own_tables, LANE, (NOON + number * DAY).date()) for number in range(150)]
     assert [day and day.received for day in days] == [1] * 150
@@ -144,7 +152,7 @@ async def test_fullest_step_is_one_transaction(own_tables: Tables, make_event: M
         for number in range(14 * 366)
     ]
 
-    await journal(own_tables).enter(LANE, [*opening, *gaps])
+    await enter(journal(own_tables), LANE, [*opening, *gaps])
 
     head = await read_head(own_tables, LANE)
     assert head is not None
@@ -153,17 +161,11 @@ async def test_fullest_step_is_one_transaction(own_tables: Tables, make_event: M
     assert len(opened) == 8
 
 
-async def test_conflicts_without_end_are_given_up(tables: Tables) -> None:
-    """A lane that rivals never let go of is a TableConflict in the end, not a collector that hangs."""
-    with pytest.raises(TableConflict, match="100 tries"):
-        await journal(Contended(tables, LANES)).enter(LANE, came(None))
-
-
 async def test_memory_of_lanes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many lanes a process meets, it remembers a few."""
     monkeypatch.setattr(lane_journal, "_MAX_CACHED", 3)
     entries = journal(MemoryTables())
     for number in range(10):
-        await entries.enter(Lane("hub", str(number)), came(None))
+        await enter(entries, Lane("hub", str(number)), came(None))
 
     assert len(entries._cache) == 3

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec import structs
 
+from chargeback.lanes.lanes import LANES
 from chargeback.ledger import rollup_store
 from chargeback.ledger.details import USAGE
 from chargeback.ledger.ledger import Ledger
@@ -16,6 +17,7 @@ from gateway.usage import MOST_METERED, Meters
 from seams.events import StreamUnavailable
 from seams.tables import TableConflict, Tables, TableUnavailable
 from tests.chargeback.staging import Contended, Deliver, FailingAt, MakeEvent, Renamed, incarnation, rows, sums
+from tests.gateway.memory_tables import MemoryTables
 
 
 async def test_odd_names_are_kept(
@@ -99,6 +101,37 @@ async def test_redelivery_and_producers_duplicates_change_nothing(
 
     assert await sums(tables) == Counter(events=5, prompt=500, completion=50)
     assert len(await rows(tables, USAGE)) == 5
+
+
+async def test_redelivery_costs_a_read(prices: Prices, make_event: MakeEvent, deliver: Deliver) -> None:
+    """A batch that the lane's head knows costs the reading of it, and nothing is written."""
+    tables = MemoryTables()
+    batch = [deliver(make_event(), n) for n in range(200)]
+    await Ledger(tables, prices, incarnation).collect(batch)
+    calls, writes = tables.calls, tables.writes
+
+    fresh = Ledger(tables, prices, incarnation)
+    for first in range(0, 200, 50):
+        await fresh.collect(batch[first : first + 50])
+
+    assert (tables.calls - calls, tables.writes - writes) == (4, 0)
+
+
+async def test_rival_that_is_late_writes_nothing(prices: Prices, make_event: MakeEvent, deliver: Deliver) -> None:
+    """A collector whose view is old meets one conflict, finds the batch in the books, and from then on looks first."""
+    tables = MemoryTables()
+    first, late = (Ledger(tables, prices, incarnation, uniform=lambda: 0.0) for _ in range(2))
+    batches = [[deliver(make_event(), start + n) for n in range(50)] for start in range(0, 200, 50)]
+    await late.collect(batches[0])
+    for batch in batches:
+        await first.collect(batch)
+    calls, writes = tables.calls, tables.writes
+
+    for batch in batches[1:]:
+        await late.collect(batch)
+
+    assert tables.writes == writes
+    assert tables.calls - calls == 1 + 3
 
 
 async def test_partitions_and_incarnations_are_lanes(
@@ -187,11 +220,12 @@ async def test_stream_that_cannot_be_asked_fails_the_batch(
     assert await rows(tables, ROLLUPS) == []
 
 
+@pytest.mark.parametrize("table", [ROLLUPS, LANES])
 async def test_conflicts_without_end_are_given_up(
-    tables: Tables, prices: Prices, make_event: MakeEvent, deliver: Deliver
+    tables: Tables, prices: Prices, make_event: MakeEvent, deliver: Deliver, table: str
 ) -> None:
     """A row that rivals never let go of is a TableConflict in the end, not a collector that hangs."""
-    ledger = Ledger(Contended(tables, ROLLUPS), prices, incarnation, uniform=lambda: 0.0)
+    ledger = Ledger(Contended(tables, table), prices, incarnation, uniform=lambda: 0.0)
     with pytest.raises(TableConflict, match="100 tries"):
         await ledger.collect([deliver(make_event(), 0)])
 
