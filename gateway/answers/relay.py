@@ -185,8 +185,8 @@ async def _ending(call: Call, reader: StreamReader, send: Send) -> str:
 
 
 def answer_headers(call: Call, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Return a backend's headers as the caller gets them, lower-case, with the gateway's own."""
-    kept = [(lower, value) for name, value in headers if (lower := name.lower()) not in NOT_PASSED_ON]
+    """Return a backend's headers as the caller gets them, with the gateway's own."""
+    kept = [each for each in headers if each[0] not in NOT_PASSED_ON]
     if call.limit_headers is not None:
         # A backend's limits are not the caller's, who has limits of its own.
         kept = [(name, value) for name, value in kept if not name.startswith(b"x-ratelimit-")]

@@ -6,7 +6,8 @@ the seconds of audio that is billed by its length. Counts that are no honest cou
 """
 
 import re
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -62,8 +63,7 @@ _decode_error = msgspec.json.Decoder(_ErrorAnswer).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerReport:
+class AnswerReport(NamedTuple):
     """`usage` is None where the answer carries none; `model` and `service_tier` are empty where it names none."""
 
     model: str
@@ -97,6 +97,7 @@ def read_error(body: bytes) -> tuple[str, str]:
     return (str(error.code or ""), (error.message or "")[:500]) if error else ("", "")
 
 
+@lru_cache(maxsize=1024)
 def split_version(model: str) -> tuple[str, str]:
     """Return a model's name and version: `gpt-4o-2024-11-20` is `gpt-4o` and `2024-11-20`."""
     match = _VERSION.match(model)

@@ -1,7 +1,6 @@
 """One upstream try: its answer, or why there is none."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gateway.answers.reports import AnswerReport
 from gateway.catalog.catalog import Member
@@ -10,8 +9,7 @@ from gateway.upstream.upstream import Answer
 type Kind = Literal["throttled", "failed", "garbage"]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """An answer to pass on. `body` and `report` are set where all of it has come, `first` where it is a stream."""
 
     member: Member

@@ -285,4 +285,4 @@ def _content_type(answer: Answer) -> str:
 
 
 def _text_headers(answer: Answer) -> Mapping[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}

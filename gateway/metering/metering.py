@@ -6,8 +6,8 @@ where no backend answered.
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,8 +29,7 @@ from seams.clock import Clock
 NOTHING = Meters()
 
 
-@dataclass(frozen=True, slots=True)
-class _Consumed:
+class _Consumed(NamedTuple):
     meters: Meters = NOTHING
     estimated: bool = False
     model: str = ""

@@ -26,10 +26,11 @@ def choose_member(
         return members[0]
     if prompt:
         return max(members, key=lambda member: _rendezvous(member, prompt))
-    if any(member.weight != members[0].weight for member in members):
+    if len({member.weight for member in members}) > 1:
         return _by_weight(members, random)
-    least = min(loads.get(member, 0) for member in members)
-    free = [member for member in members if loads.get(member, 0) == least]
+    under_way = [loads.get(member, 0) for member in members]
+    least = min(under_way)
+    free = [member for member, calls in zip(members, under_way, strict=True) if calls == least]
     return free[int(random() * len(free))]
 
 

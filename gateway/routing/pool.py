@@ -42,7 +42,7 @@ class Pool:
         It counts as tried by its breaker, and as under way until it is released.
         """
         for tier in deployment.tiers:
-            usable = [member for member in tier if member not in tried and self._recovery(member, now) <= now]
+            usable = [member for member in tier if self._recovery(member, now) <= now and member not in tried]
             if usable:
                 member = choose_member(usable, self._loads, prompt, self._random)
                 self._loads[member] = self._loads.get(member, 0) + 1
@@ -112,9 +112,9 @@ class Pool:
         return {key: until - now for key, until in self._cooling.items() if until > now}
 
     def _recovery(self, member: Member, now: float) -> float:
-        cooling = self._cooling.get(_key(member), now)
+        recovery = self._cooling.get(_key(member), now) if self._cooling else now
         breaker = self._breakers.get(member.backend.name)
-        return max(cooling, now) if breaker is None else max(cooling, breaker.closed_at(now))
+        return max(recovery, now) if breaker is None else max(recovery, breaker.closed_at(now))
 
     def _breaker(self, member: Member) -> Breaker:
         breaker = self._breakers.get(member.backend.name)

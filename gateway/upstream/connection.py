@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         exchange = self._exchange
         if exchange is not None and not exchange.answered:
-            exchange.headers.append((name, value))
+            exchange.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         exchange, parser = self._exchange, self._parser

@@ -100,14 +100,13 @@ class Exchange:
         framed = chunked = False
         coding = b""
         for name, value in self.headers:
-            lower = name.lower()
-            if lower == b"content-length":
+            if name == b"content-length":
                 framed = True
-            elif lower == b"transfer-encoding":
+            elif name == b"transfer-encoding":
                 chunked = True
                 if value.strip().lower() != b"chunked":
                     self.fail(UpstreamNonsense("the answer has a transfer coding that was not asked for"))
-            elif lower == b"content-encoding":
+            elif name == b"content-encoding":
                 coding = value.strip().lower()
         if not 200 <= status <= 599:
             self.fail(UpstreamNonsense(f"the answer has the status {status}"))

@@ -57,7 +57,7 @@ class Request:
 
 
 class Answer(Protocol):
-    """A backend's answer whose head has come. Header names are as they were sent; `close` may be called twice."""
+    """A backend's answer whose head has come. Header names are in lower case; `close` may be called twice."""
 
     @property
     def status(self) -> int: ...
@@ -77,7 +77,7 @@ class Answer(Protocol):
 def header(answer: Answer, name: bytes) -> bytes:
     """Return the value of a header, whose name is given in lower case; empty where there is none."""
     for each, value in answer.headers:
-        if each.lower() == name:
+        if each == name:
             return value
     return b""
 
