@@ -1,13 +1,17 @@
 """What Event Hub triggers read: a hub's partitions, batch by batch, with a checkpoint behind each."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Never, Protocol
+from typing import Final, Never, Protocol
 
 from local.events.event_log import StoredEvent
 from local.events.events import LocalStream
 
 type Take = Callable[[Sequence[StoredEvent]], Awaitable[None]]
 """Take a batch, which is never empty; the checkpoint moves behind it when this returns."""
+
+GATHER_SECONDS: Final = 0.05
+"""Between batches that are not full. A hub on the network takes as long; at once, each event would be its own batch."""
 
 
 class EventSource(Protocol):
@@ -28,8 +32,9 @@ class EventSource(Protocol):
 class LocalSource:
     """A hub that is a file in the state folder."""
 
-    def __init__(self, stream: LocalStream) -> None:
+    def __init__(self, stream: LocalStream, gather_seconds: float = GATHER_SECONDS) -> None:
         self._stream = stream
+        self._gather_seconds = gather_seconds
 
     async def partitions(self) -> Sequence[str]:
         """See EventSource."""
@@ -43,3 +48,5 @@ class LocalSource:
             await take(events)
             position = events[-1].sequence
             await self._stream.save_checkpoint(group, partition, position)
+            if len(events) < max_batch:
+                await asyncio.sleep(self._gather_seconds)
