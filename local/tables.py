@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from local.transaction import Transaction
 from seams.tables import (
     Delete,
     Entity,
@@ -154,15 +155,8 @@ def _fetch(sql: str, parameters: tuple[str, ...]) -> Callable[[sqlite3.Connectio
 def _transact(
     connection: sqlite3.Connection, name: str, changes: Sequence[tuple[Operation, bytes]]
 ) -> list[str | None]:
-    # IMMEDIATE takes the write lock first: a transaction that begins by reading may fail to become a writer.
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        etags = [_apply(connection, name, index, *change) for index, change in enumerate(changes)]
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    return etags
+    with Transaction(connection):
+        return [_apply(connection, name, index, *change) for index, change in enumerate(changes)]
 
 
 def _apply(connection: sqlite3.Connection, name: str, index: int, operation: Operation, columns: bytes) -> str | None:

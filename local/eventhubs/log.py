@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from local.transaction import Transaction
+
 RETENTION_MILLISECONDS: Final = 7 * 24 * 3600 * 1000
 _BUSY_SECONDS: Final = 5.0
 
@@ -77,7 +79,7 @@ class HubLog:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=OFF")
             connection.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
-            with _Transaction(connection):
+            with Transaction(connection):
                 if connection.execute("SELECT 1 FROM hub").fetchone() is None:
                     connection.execute("INSERT INTO hub VALUES (?)", (now_ms,))
                     connection.executemany("INSERT INTO partitions VALUES (?, 0, 0)", [(n,) for n in range(partitions)])
@@ -90,7 +92,7 @@ class HubLog:
     def append(self, partition: int, events: Sequence[NewEvent], now_ms: int) -> None:
         """Commit events behind what the partition holds, all or none. Time never goes back inside a partition."""
         connection = self._connection
-        with _Transaction(connection):
+        with Transaction(connection):
             following, last_ms = connection.execute(
                 "SELECT next_sequence, enqueued_ms FROM partitions WHERE partition = ?", (partition,)
             ).fetchone()
@@ -142,14 +144,3 @@ class HubLog:
 
     def close(self) -> None:
         self._connection.close()
-
-
-class _Transaction:
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from local.transaction import Transaction
+
 PARTITIONS: Final = 4
 RETENTION: Final = timedelta(days=7)
 _BUSY_SECONDS: Final = 5.0
@@ -65,7 +67,7 @@ class EventLog:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        with _Transaction(connection):
+        with Transaction(connection):
             if connection.execute("SELECT 1 FROM hub").fetchone() is None:
                 connection.execute("INSERT INTO hub VALUES (?)", (uuid.uuid4().hex,))
                 connection.executemany("INSERT INTO partitions VALUES (?, 0)", [(n,) for n in range(PARTITIONS)])
@@ -78,7 +80,7 @@ class EventLog:
     def append(self, events: Sequence[NewEvent], now: datetime) -> None:
         """Commit events behind what their partitions hold, in the order given, all or none. Raises sqlite3.Error."""
         connection, enqueued_us = self._connection, _microseconds(now)
-        with _Transaction(connection):
+        with Transaction(connection):
             following: dict[int, int] = dict(connection.execute("SELECT partition, next_sequence FROM partitions"))
             rows = []
             for event in events:
@@ -120,19 +122,6 @@ class EventLog:
 
     def close(self) -> None:
         self._connection.close()
-
-
-class _Transaction:
-    """BEGIN IMMEDIATE, so that a rival process waits instead of failing half-way."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
 def _microseconds(moment: datetime) -> int:
