@@ -5,13 +5,13 @@ waits; the checkpoint follows the batch whether the function succeeded or threw;
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 import azure.functions as func
+import msgspec
 from azure.functions import meta
 
 from local.events.event_log import StoredEvent
@@ -131,4 +131,4 @@ def _event(event: StoredEvent, metadata: dict[str, meta.Datum]) -> func.EventHub
 
 
 def _json(value: Any) -> meta.Datum:
-    return meta.Datum(json.dumps(value), "json")
+    return meta.Datum(msgspec.json.encode(value).decode(), "json")
