@@ -92,7 +92,8 @@ class JobDeadLetters:
         """Return a day's whose rows come after this one, without the bodies of events."""
         found: list[JobDeadLetter] = []
         # A space sorts before whatever else may follow in a longer row.
-        rows = (await self._tables.table(TABLE)).query(f"{day:%Y%m%d}", f"{after} ", columns=_DESCRIBED)
+        table = await self._tables.table(TABLE)
+        rows = table.query(f"{day:%Y%m%d}", f"{after} ", columns=_DESCRIBED, in_order=True)
         async for row in rows:
             if len(found) == limit:
                 break

@@ -76,7 +76,7 @@ class _Work:
     async def perform(self, done: Enrichment | None = None) -> Made:
         self.begun = True
         left = max(self.end - asyncio.get_running_loop().time(), 1.0)
-        return Made.of(await self.enricher.enrich(self.caller, self.asked, seconds=left, done=done))
+        return Made.of(await self.enricher.enrich(self.caller, self.asked, seconds=left, done=done), done)
 
 
 def _response(reply: Answered | Promised) -> Response:

@@ -68,7 +68,7 @@ class Reminders:
     async def due(self, partition: int, now: datetime) -> AsyncIterator[Reminder]:
         """Yield the reminders of one partition that are due, the oldest first."""
         table = await self._table()
-        async for entity in table.query(str(partition), end=f"{now:{_FORMAT}}~"):
+        async for entity in table.query(str(partition), end=f"{now:{_FORMAT}}~", in_order=True):
             yield _reminder(entity)
 
     async def page(self, limit: int, after: str) -> list[Reminder]:
@@ -79,7 +79,7 @@ class Reminders:
     async def _following(self, partition: str, limit: int, after: str) -> list[Reminder]:
         following: list[Reminder] = []
         # A space sorts before whatever else may follow in a longer row.
-        async for entity in (await self._table()).query(partition, f"{after} "):
+        async for entity in (await self._table()).query(partition, f"{after} ", in_order=True):
             if len(following) == limit:
                 break
             following.append(_reminder(entity))

@@ -11,7 +11,7 @@ from enrichment.jobs.deadletters import JobDeadLetters
 from enrichment.jobs.deliveries import Deliveries
 from enrichment.jobs.job import Failure, Job, JobName
 from enrichment.jobs.lease import Lease, LeaseLost
-from enrichment.jobs.made import Made
+from enrichment.jobs.made import Made, Waiting
 from enrichment.jobs.observer import NO_OBSERVER, JobObserver
 from enrichment.jobs.reminders import Reminders
 from enrichment.jobs.store import JobStore, Opened
@@ -113,8 +113,10 @@ class Runner:
 
     async def _settle(self, lease: Lease, outcome: Outcome) -> None:
         match outcome:
-            case bytes():
-                await self._succeed(lease, outcome)
+            case Made(waiting=Waiting() as waiting) if waiting.further or lease.job.attempts < self.rules.attempts:
+                await self._go_on_later(lease, outcome.result, waiting)
+            case Made():
+                await self._succeed(lease, outcome.result)
             case WorkFailed() if outcome.throttled and self._clock.now() < lease.job.created_at + self.rules.patience:
                 await self._wait(lease, outcome)
             case WorkFailed() if lease.job.attempts < self.rules.attempts:
@@ -127,12 +129,23 @@ class Runner:
         pause = max(self.rules.pause, timedelta(seconds=failed.wait_seconds)) * (1 + self._random())
         await self._requeue(lease, self._clock.now() + pause, failed.failure, tries=lease.job.attempts - 1)
 
+    async def _go_on_later(self, lease: Lease, result: bytes, waiting: Waiting) -> None:
+        """Keep what is done of a job, and let the rest wait for its turn; a try is what brought nothing further."""
+        pause = max(self.rules.pause, timedelta(seconds=waiting.seconds)) * (1 + self._random())
+        tries = lease.job.attempts - waiting.further
+        try:
+            await self._requeue(lease, self._clock.now() + pause, waiting.failure, tries=tries, result=result)
+        except TooLarge:
+            await self._succeed(lease, result)
+
     async def _try_again(self, lease: Lease, failed: WorkFailed) -> None:
         pause = max(self.rules.pause * 4 ** (lease.job.attempts - 1), timedelta(seconds=failed.wait_seconds))
         await self._requeue(lease, self._clock.now() + pause, failed.failure, tries=lease.job.attempts)
 
-    async def _requeue(self, lease: Lease, at: datetime, failure: Failure, *, tries: int) -> None:
-        job = await lease.change(lambda job: replace(job.requeued(at, failure), attempts=tries))
+    async def _requeue(
+        self, lease: Lease, at: datetime, failure: Failure, *, tries: int, result: bytes | None = None
+    ) -> None:
+        job = await lease.change(lambda job: replace(job.requeued(at, failure), attempts=tries), result)
         await self._reminders.set(job.name, at)
         self._observer.job_queued()
 

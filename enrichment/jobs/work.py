@@ -3,13 +3,12 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from enrichment.answers.answers import Enrichment, TaskError
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher
 from enrichment.errors import EnrichmentError
@@ -20,12 +19,6 @@ from seams.tables import TableUnavailable
 
 ENDING_SECONDS: Final = 10.0
 """Before the end of a job's time its tasks are told to stop, so that those that are done are not lost."""
-
-_THROTTLED: Final = frozenset({"rate_limit_exceeded", "no_backend_available"})
-"""Codes of task errors whose calls were not made at all: it was not their turn."""
-
-PAUSES: Final = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
-"""Seconds before tasks that were throttled are tried again; limits are per minute."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -51,8 +44,8 @@ class WorkFailed(Exception):
         self.throttled = throttled
 
 
-type Outcome = bytes | WorkRefused | WorkFailed
-"""The result's JSON, or why there is none."""
+type Outcome = Made | WorkRefused | WorkFailed
+"""A result, or why there is none."""
 
 
 class Work(Protocol):
@@ -78,15 +71,12 @@ class TicketCallers(Protocol):
 
 
 class Enriching:
-    """Work by an Enricher; `seconds` bounds one try, `pauses` inside it are for tasks that were throttled."""
+    """Work by an Enricher; `seconds` bounds one try."""
 
-    def __init__(
-        self, enricher: Enricher, callers: TicketCallers, seconds: float, pauses: Sequence[float] = PAUSES
-    ) -> None:
+    def __init__(self, enricher: Enricher, callers: TicketCallers, seconds: float) -> None:
         self._enricher = enricher
         self._callers = callers
         self._seconds = seconds - ENDING_SECONDS
-        self._pauses = pauses
 
     async def perform(self, name: JobName, request: bytes, done: bytes | None) -> Made:
         try:
@@ -95,29 +85,13 @@ class Enriching:
         except ValidationError as error:
             # It was valid when it came in: a later version asks for more.
             raise WorkRefused("invalid_request", f"{error.error_count()} fields are not what is taken.") from error
+        before = unfinished(done) if done else None
         try:
             async with self._callers.named(name.subscription) as caller:
-                return Made.of(await self._enriched(caller, asked, unfinished(done) if done else None))
+                made = await self._enricher.enrich(caller, asked, seconds=self._seconds, done=before)
+                return Made.of(made, before)
         except SubscriptionUnknown as error:
             raise WorkRefused("subscription_unknown", f"There is no subscription {name.subscription}.") from error
-
-    async def _enriched(self, caller: TicketCaller, asked: EnrichRequest, done: Enrichment | None) -> Enrichment:
-        """Enrich; where some tasks were throttled, wait and do just those again, as long as there is time."""
-        time = asyncio.get_running_loop().time
-        end = time() + self._seconds
-        made = await self._enricher.enrich(caller, asked, seconds=self._seconds, done=done)
-        for pause in self._pauses:
-            waits = [error.retry_after or 0 for error in _errors(made) if error.code in _THROTTLED]
-            wait = max(pause, *waits) if waits else 0
-            if not waits or time() + wait >= end:
-                break
-            await asyncio.sleep(wait)
-            made = await self._enricher.enrich(caller, asked, seconds=end - time(), done=made)
-        return made
-
-
-def _errors(made: Enrichment) -> list[TaskError]:
-    return [outcome.error for outcome in made.tasks if outcome.error is not None]
 
 
 async def made_by(work: Awaitable[Made], seconds: float) -> Outcome:
@@ -137,7 +111,7 @@ async def made_by(work: Awaitable[Made], seconds: float) -> Outcome:
         _log.exception("the work of a job failed")
         return WorkFailed("internal_error", "Tollgate failed; its log says why.")
     if made.lasting:
-        return made.result
+        return made
     return WorkFailed("tasks_failed", "No task could be done.")
 
 

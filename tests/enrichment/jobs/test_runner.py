@@ -9,12 +9,12 @@ import openai
 import pytest
 
 from enrichment.errors import EnrichmentError, GatewayRefused, GatewayTimeout
-from enrichment.jobs.job import JobName
-from enrichment.jobs.made import Made
+from enrichment.jobs.job import Failure, JobName
+from enrichment.jobs.made import Made, Waiting
 from enrichment.jobs.runner import JobRules
 from enrichment.jobs.work import WorkFailed, WorkRefused
 from seams.tables import TableUnavailable
-from tests.enrichment.jobs.parts import NOISE, RESULT, Parts, made, order
+from tests.enrichment.jobs.parts import NOISE, RESULT, Parts, half, made, order
 
 NAME = JobName("team-a", "one")
 
@@ -72,6 +72,29 @@ async def test_a_lasting_failure(parts: Parts, failure: Exception) -> None:
     await parts.runner.run(NAME)
     status = (await parts.job(NAME)).status
     assert status == ("failed" if isinstance(failure, WorkRefused) else "queued")
+
+
+async def test_throttled_tasks_wait_for_their_turn(parts: Parts) -> None:
+    """What is done of a job stays in its row while the rest waits, as long as each try does more; then 4 are left."""
+    halves = [half("rate_limit_exceeded")] * 6
+    later = Failure("rate_limit_exceeded", "slow down")
+
+    async def partly(*_: object) -> Made:
+        further = len(parts.work.done) < 3
+        return Made(halves[len(parts.work.done) - 1], lasting=True, waiting=Waiting(later, 30, further=further))
+
+    parts.work.do = partly
+    await parts.desk.submit(order())
+    for tries in (0, 0, 1, 2, 3):
+        await parts.runner.run(NAME)
+        job = await parts.job(NAME)
+        assert (job.status, job.attempts, job.failure) == ("queued", tries, later)
+        assert job.not_before == parts.clock.now() + timedelta(seconds=45)
+        parts.clock.pass_by(seconds=46)
+    await parts.runner.run(NAME)
+    assert (await parts.job(NAME)).status == "succeeded"
+    assert await parts.store.result(NAME) == halves[-1]
+    assert parts.work.resumed == [None, *halves[:-1]]
 
 
 async def test_a_throttled_job_waits_for_its_turn(parts: Parts) -> None:

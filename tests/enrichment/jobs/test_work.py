@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from starlette.types import Receive, Send
 
 from enrichment.caller import TicketCaller
 from enrichment.enricher import Enricher, EnricherRules
@@ -45,7 +44,7 @@ class Callers:
 
 def working(gateway: FakeGateway, seconds: float = 60.0) -> Enriching:
     enricher = Enricher(EnricherRules(deployment="tickets-model"), PerToken())
-    return Enriching(enricher, Callers(gateway), seconds, pauses=(0, 0, 0))
+    return Enriching(enricher, Callers(gateway), seconds)
 
 
 def request(**ticket: Any) -> bytes:
@@ -62,26 +61,6 @@ async def test_a_result() -> None:
     assert scope["tollgate.caller"] == "team-a"
 
 
-@pytest.mark.parametrize(("throttled", "code"), [(2, None), (9, "rate_limit_exceeded")])
-async def test_throttled_tasks_get_their_turn(throttled: int, code: str | None) -> None:
-    """A task for which there was no room is done after a pause, and what was done before is not asked again."""
-    refusals = iter(range(throttled))
-
-    async def reply(receive: Receive, send: Send) -> None:
-        busy = next(refusals, None) is not None
-        body = {"error": {"message": "slow down", "code": "rate_limit_exceeded", "type": "x"}}
-        await (says(body, 429) if busy else says(completion(json.dumps(REPLY))))(receive, send)
-
-    gateway = FakeGateway()
-    gateway.answers = {"summary": SUMMARY, "reply": reply}
-    both = json.dumps({"ticket": TICKET, "tasks": ["summary", "reply"]}).encode()
-    told = json.loads((await working(gateway).perform(NAME, both, None)).result)
-    assert told["summary"]["issue"] == "VPN drops."
-    assert [task["error"]["code"] if task.get("error") else None for task in told["tasks"]] == [None, code]
-    assert len(gateway.asked_of("summary")) == 1
-    assert told["usage"]["total_tokens"] == (36 if code is None else 18)
-
-
 async def test_a_job_goes_on_where_an_earlier_try_ended() -> None:
     """What an earlier result has is taken over, and stays where the gateway refuses all that is left."""
     limited = says({"error": {"message": "slow down", "code": "rate_limit_exceeded"}}, 429, [(b"retry-after", b"0")])
@@ -89,10 +68,14 @@ async def test_a_job_goes_on_where_an_earlier_try_ended() -> None:
     both = json.dumps({"ticket": TICKET, "tasks": ["summary", "reply"]}).encode()
     first = await working(gateway).perform(NAME, both, None)
     second = await working(gateway).perform(NAME, both, first.result)
+    assert [made.waiting and made.waiting.further for made in (first, second)] == [True, False]
     assert json.loads(second.result)["summary"] == json.loads(first.result)["summary"]
     gateway.answers["reply"] = REPLY
-    third = json.loads((await working(gateway).perform(NAME, both, second.result)).result)
-    assert [task["status"] for task in third["tasks"]] == ["succeeded", "succeeded"]
+    third = await working(gateway).perform(NAME, both, second.result)
+    assert third.waiting is None
+    told = json.loads(third.result)
+    assert [task["status"] for task in told["tasks"]] == ["succeeded", "succeeded"]
+    assert told["usage"]["total_tokens"] == 36
     assert len(gateway.asked_of("summary")) == 1
 
 
