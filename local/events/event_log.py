@@ -7,10 +7,9 @@ moments before a power cut, as a developer's machine may. Several processes may 
 import sqlite3
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from local.transaction import Transaction
 
@@ -32,15 +31,13 @@ CREATE TABLE IF NOT EXISTS checkpoints (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     partition: int
     key: str
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """An event as it lies in its partition; sequence numbers start at 0 and have no gaps."""
 
     sequence: int
