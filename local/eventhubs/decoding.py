@@ -139,8 +139,8 @@ def _decode_compound(buffer: bytes, at: int, code: int, depth: int) -> tuple[Any
         for _ in range(count):
             item, at = _decode(buffer, at, depth + 1)
             items.append(item)
-    if at > end:
-        raise Malformed("a value's items are longer than the value")
+    if at != end:
+        raise Malformed("a value's items are longer or shorter than the value")
     if code & 0xF == 1:
         return dict(zip(items[::2], items[1::2], strict=False)), end
     return items, end

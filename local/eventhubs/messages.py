@@ -132,8 +132,18 @@ def reply(correlation: bytes, code: int, text: str, body: bytes) -> bytes:
 def _event(message: bytes, shared: dict[str, bytes]) -> tuple[NewEvent, str | None]:
     parts = list(sections(message))
     annotations = shared | _annotations(message, parts)
-    body = b"".join(message[part.begin : part.end] for part in parts if part.code >= PROPERTIES)
+    kept = [part for part in parts if part.code >= PROPERTIES]
+    for part in kept:
+        _check(message, part)
+    body = b"".join(message[part.begin : part.end] for part in kept)
     return NewEvent(map_of_pairs(list(annotations.values())), body), _key(annotations)
+
+
+def _check(message: bytes, part: Section) -> None:
+    """Refuse what would go through as raw bytes and then stop every receiver. Raises Malformed."""
+    value, end = decode(message, part.value_at)
+    if end != part.end or (part.code == PROPERTIES and not isinstance(value, list)):
+        raise Malformed(f"the section at byte {part.begin} does not hold what it says")
 
 
 def _annotations(message: bytes, parts: Sequence[Section]) -> dict[str, bytes]:

@@ -122,10 +122,16 @@ def _start(checkpoint: int) -> dict[str, Any]:
 
 
 def _stored(event: EventData) -> StoredEvent:
-    time, key = event.enqueued_time, event.partition_key
+    time = event.enqueued_time
     if time is None:
         raise ValueError("the hub sent an event without its time")
-    return StoredEvent(_number(event), time.astimezone(UTC), key.decode(errors="replace") if key else "", _body(event))
+    return StoredEvent(_number(event), time.astimezone(UTC), _key(event), _body(event))
+
+
+def _key(event: EventData) -> str:
+    """Return the partition key; a producer may have annotated its event with anything."""
+    key: object = event.partition_key
+    return key.decode(errors="replace") if isinstance(key, bytes) else "" if key is None else str(key)
 
 
 def _number(event: EventData) -> int:
@@ -135,7 +141,8 @@ def _number(event: EventData) -> int:
 
 
 def _body(event: EventData) -> bytes:
-    """Return the bytes of the data sections; what is no bytes is for the function to refuse."""
-    if event.body_type != AmqpMessageBodyType.DATA:
+    """Return the bytes of the data sections; what is no bytes goes as text, for the function to refuse."""
+    if event.body_type == AmqpMessageBodyType.VALUE:
         return str(event.body).encode()
-    return b"".join(cast("Iterable[bytes]", event.body))
+    parts = cast("Iterable[object]", event.body)
+    return b"".join(part if isinstance(part, bytes) else str(part).encode() for part in parts)

@@ -109,6 +109,26 @@ async def test_messages_that_are_none(open_stand_in: StandIn, payload: bytes, fo
         assert (await peer.read_until(0x15))[1] in (0, 1)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\x00\x53\x77\xc0\x05\x02\xff\xff\xff\xff",
+        b"\x00\x53\x77\xf0\x00\x00\x00\x05\x7f\xff\xff\xff\x40",
+        b"\x00\x53\x77\xa1\x01\xff",
+        b"\x00\x53\x77\xc0\x03\x01\x40\x40",
+        b"\x00\x53\x73\x40" + event_of(b"x"),
+    ],
+    ids=["no values", "billions of items", "no UTF-8", "more than it says", "properties that are none"],
+)
+async def test_contents_that_no_receiver_could_read(open_stand_in: StandIn, message: bytes) -> None:
+    """What would stop every receiver of its partition is refused where it comes in."""
+    async with connected(open_stand_in.port) as peer:
+        peer.open().begin().attach(0, receives=False, address="usage").transfer(0, message)
+        handle, closed, reason = await peer.read_until(DETACH)
+        assert (handle, closed, reason.value[0]) == (0, True, errors.DECODE)
+    await still_serves(open_stand_in)
+
+
 async def test_message_without_an_end(open_stand_in: StandIn) -> None:
     """A message that goes on past the limit detaches the link before it fills the memory; the session goes on."""
     async with connected(open_stand_in.port) as peer:

@@ -8,21 +8,26 @@ from pathlib import Path
 import pytest
 
 from hosting.eventhubs.events import EventHubStream
+from local.eventhubs.encoding import NULL, binary, described, list_of, map_of, symbol, ulong
 from local.eventhubs.faults import NO_FAULTS, Faults
+from local.eventhubs.messages import DATA, MESSAGE_ANNOTATIONS, PROPERTIES, VALUE
+from local.eventhubs.performatives import DISPOSITION
 from local.eventhubs.server import StandIn, serve
 from local.events.checkpoints import Checkpoints
 from local.events.event_log import StoredEvent
 from local.events.hub_source import HubSource
 from seams.clock import SystemClock
 from seams.events import StreamUnavailable
+from tests.local.eventhubs.peer import connected, event_of
 
 SECONDS = 30.0
+SEQUENCE = 0x76
 GROUP = "billing"
 
 
 @pytest.fixture
 async def stand_in(tmp_path: Path) -> AsyncIterator[StandIn]:
-    async with serve(tmp_path / "hubs", {"usage": 1}) as opened:
+    async with serve(tmp_path / "hubs", {"usage": 1}, key=None) as opened:
         yield opened
 
 
@@ -112,6 +117,38 @@ async def test_failure_ends_the_following(stand_in: StandIn, source: HubSource, 
     async with followed(source, taken):
         await saved(Checkpoints(tmp_path / "checkpoints"), 0)
     assert len(taken.batches) == 2
+
+
+def annotated(key: bytes) -> bytes:
+    return described(MESSAGE_ANNOTATIONS, map_of({symbol("x-opt-partition-key"): key}))
+
+
+ODD = {
+    "data that is none": (described(DATA, NULL), b"None"),
+    "data that is a number": (described(DATA, ulong(7)), b"7"),
+    "data in two sections": (event_of(b"a") + event_of(b"b"), b"ab"),
+    "a value": (described(VALUE, ulong(7)), b"7"),
+    "sequences": (described(SEQUENCE, list_of([ulong(1)])) + described(SEQUENCE, list_of([])), b"[1][]"),
+    "no body": (described(PROPERTIES, list_of([])), b"None"),
+    "a key that is a number": (annotated(ulong(7)) + event_of(b"c"), b"c"),
+    "a key that is a list": (annotated(list_of([])) + event_of(b"d"), b"d"),
+    "a key that is no text": (annotated(binary(b"\xff")) + event_of(b"e"), b"e"),
+}
+
+
+async def test_events_of_odd_producers(stand_in: StandIn, source: HubSource) -> None:
+    """Whatever a producer makes an event of, it is handed over and the partition goes on."""
+    async with connected(stand_in.port) as peer:
+        peer.open().begin().attach(0, receives=False, address="usage")
+        for number, (message, _) in enumerate(ODD.values()):
+            peer.transfer(0, message, delivery=number)
+            await peer.read_until(DISPOSITION)
+    taken = Taken()
+    async with followed(source, taken, max_batch=1):
+        await taken.until(b"e")
+    events = [event for batch in taken.batches for event in batch]
+    assert [event.body for event in events] == [body for _, body in ODD.values()]
+    assert [event.key for event in events][-3:] == ["7", "[]", "\N{REPLACEMENT CHARACTER}"]
 
 
 async def test_cut_connection_ends_the_following(stand_in: StandIn, source: HubSource) -> None:
