@@ -9,9 +9,10 @@ In a test: `async with serve(BackendSettings(...)) as simulator:` gives `simulat
 `await simulator.inject(Cut(after_chunks=3, times=1))`.
 
 What it serves: chat/completions, completions, embeddings, responses and models, in the forms `/openai/deployments/...`
-and `/openai/v1/...`. Replies are extractive, so that summaries can be read; conform to a JSON schema or call a tool
-where that is asked for; and are always the same for the same request. Prompts with `content-filter-me` are refused by
-the content filter, `filter-my-completion` filters the completion.
+and `/openai/v1/...`; GET, DELETE, cancel and input_items of a stored response, which with `"background": true` is
+queued, in progress and then done by itself. Replies are extractive, so that summaries can be read; conform to a JSON
+schema or call a tool where that is asked for; and are always the same for the same request. Prompts with
+`content-filter-me` are refused by the content filter, `filter-my-completion` filters the completion.
 
 Faults: a JSON list to POST. Each hits requests that match its `operation`, `deployment` and `header`, `times` times, or
 until it is deleted; a request is hit by the first that matches. Chunks are SSE events, counted from the first one.

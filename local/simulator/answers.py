@@ -28,12 +28,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Usage and either `body` or `events`. `kept` is called when the answer was delivered in full."""
+    """Usage and either `body` or `events`. `kept` is called when the answer was delivered in full.
+
+    A `background` one is billed when its work is done, whatever becomes of this answer.
+    """
 
     usage: Usage
     body: bytes = b""
     events: Iterable[Event] | None = None
     kept: Callable[[], None] | None = None
+    background: bool = False
 
 
 def event(document: Any, name: str = "") -> bytes:

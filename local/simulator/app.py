@@ -12,7 +12,7 @@ from uvicorn._types import (  # uvicorn has no public names for the ASGI types i
     Scope,
 )
 
-from local.simulator import chat, completions, embeddings, errors, models, responses
+from local.simulator import chat, completions, embeddings, errors, models, responses, stored_responses
 from local.simulator.answers import Answer
 from local.simulator.backend import Backend, SeenRequest
 from local.simulator.calls import Call, Report, Route, find_route, target_model
@@ -103,7 +103,7 @@ class App:
         route = find_route(exchange)
         self._authorise(exchange)
         if route.operation == "models" or route.item:
-            await exchange.answer(200, self._item(route, exchange.method), {"content-type": "application/json"})
+            await exchange.answer(200, self._item(route, exchange), {"content-type": "application/json"})
             return
         name = route.deployment or target_model(body)
         fault = backend.faults.take(route.operation, name, exchange.headers)
@@ -145,12 +145,16 @@ class App:
         if not any(compare_digest(token.encode(), entry.encode()) for entry in known):
             raise errors.unauthorized(bearer=True)
 
-    def _item(self, route: Route, method: str) -> bytes:
+    def _item(self, route: Route, exchange: Exchange) -> bytes:
         if route.operation == "models":
             return models.listing(self._backend.settings, route.item)
-        if method == "DELETE":
-            return responses.delete(self._backend, route.item)
-        return responses.retrieve(self._backend, route.item)
+        if route.action == "cancel":
+            return stored_responses.cancel(self._backend, route.item)
+        if route.action == "input_items":
+            return stored_responses.input_items(self._backend, route.item, exchange.query)
+        if exchange.method == "DELETE":
+            return stored_responses.delete(self._backend, route.item)
+        return stored_responses.retrieve(self._backend, route.item)
 
     async def _replaced(self, exchange: Exchange, fault: RequestFault, request_id: str) -> bool:
         """Apply a fault that comes before an answer; return whether it stands in for it."""

@@ -3,7 +3,7 @@
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -71,12 +71,28 @@ class SeenRequest:
         }
 
 
+@dataclass(slots=True)
+class Work:
+    """What is done for a response in the background: queued before `begins`, done from `ends` on unless it is ended."""
+
+    call: Call
+    usage: Usage
+    begins: datetime
+    ends: datetime
+    cancelled: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A response that can be fetched again, and the conversation that led to it and ends with it."""
+    """A response that can be fetched again, its input, and the conversation that led to it and ends with it.
+
+    `document` is what it is in the end; `work` is there where that may be yet to come.
+    """
 
     document: dict[str, Any]
     conversation: tuple[Any, ...]
+    items: tuple[dict[str, Any], ...]
+    work: Work | None = None
 
 
 @dataclass(slots=True)
@@ -101,11 +117,34 @@ class Backend:
         self.clock = clock
         self.new_id = new_id
         self.faults = FaultBook()
-        self.invoice = Invoice()
+        self._invoice = Invoice()
+        self._working: list[Work] = []
         self.requests: deque[SeenRequest] = deque(maxlen=REQUESTS_KEPT)
         self.responses = Responses()
         self._prefixes = PrefixCache()
         self._set_limits()
+
+    @property
+    def invoice(self) -> Invoice:
+        """What was billed so far, background responses that are done by now included."""
+        now = self.clock.now()
+        for work in self._working:
+            if work.ends <= now and not work.cancelled:
+                self._bill(work.call, "completed", work.usage, work.ends, stream=False)
+        self._working = [work for work in self._working if work.ends > now and not work.cancelled]
+        return self._invoice
+
+    def begin(self, call: Call, usage: Usage, *, streamed: bool) -> Work:
+        """Begin to work on a response in the background; it is billed when that is done, and not before.
+
+        One that is streamed begins at once, and goes on where its caller leaves.
+        """
+        now, whole = self.clock.now(), 0.0 if streamed else self.settings.background_ms
+        length = whole + self.settings.token_delay_ms * usage.completion
+        billed = Usage() if call.report == "zero" else usage
+        work = Work(call, billed, now + timedelta(milliseconds=whole / 2), now + timedelta(milliseconds=length))
+        self._working.append(work)
+        return work
 
     def _set_limits(self) -> None:
         self._limits = {
@@ -116,7 +155,8 @@ class Backend:
     def reset(self) -> None:
         """Forget everything but the settings."""
         self.faults.clear()
-        self.invoice.clear()
+        self._working.clear()
+        self._invoice.clear()
         self.requests.clear()
         self.responses.kept.clear()
         self._prefixes.clear()
@@ -162,10 +202,13 @@ class Backend:
         ]
 
     def bill(self, call: Call, outcome: Outcome, usage: Usage, *, stream: bool) -> None:
-        self.invoice.bill(
+        self._bill(call, outcome, usage, self.clock.now(), stream=stream)
+
+    def _bill(self, call: Call, outcome: Outcome, usage: Usage, time: datetime, *, stream: bool) -> None:
+        self._invoice.bill(
             Line(
                 request_id=call.request_id,
-                time=self.clock.now(),
+                time=time,
                 deployment=call.deployment_name,
                 model=call.model,
                 operation=call.operation,

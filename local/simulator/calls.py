@@ -11,6 +11,8 @@ from local.simulator.settings import Deployment
 from local.simulator.tokens import Tokenizer
 
 OPERATIONS = frozenset(("chat/completions", "completions", "embeddings", "responses"))
+STORED = frozenset((("GET", ""), ("DELETE", ""), ("POST", "cancel"), ("GET", "input_items")))
+"""What may be asked of a stored response."""
 USAGE_IN_STREAMS_SINCE = "2024-08-01"
 """The first api-version (2024-08-01-preview) that takes `stream_options`."""
 
@@ -19,11 +21,15 @@ Report = Literal["true", "missing", "zero"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path, understood. `deployment` is empty where the body's `model` names it; `item` is a response's id."""
+    """A path, understood. `deployment` is empty where the body's `model` names it; `item` is a response's id.
+
+    `action` is what is asked of that response: `cancel`, `input_items`, or nothing but the method.
+    """
 
     operation: str
     deployment: str = ""
     item: str = ""
+    action: str = ""
     v1: bool = False
 
 
@@ -108,6 +114,7 @@ def _route(path: str, method: str, *, v1: bool) -> Route:
     operation, _, item = path.partition("/")
     if operation == "models" and method == "GET":
         return Route("models", item=item, v1=v1)
-    if operation == "responses" and item and "/" not in item and method in ("GET", "DELETE"):
-        return Route("responses", item=item, v1=v1)
+    item, _, action = item.partition("/")
+    if operation == "responses" and item and (method, action) in STORED:
+        return Route("responses", item=item, action=action, v1=v1)
     raise errors.resource_not_found()

@@ -32,7 +32,7 @@ class Delivery:
     async def deliver(self, answer: Answer) -> None:
         settings = self._backend.settings
         wait_ms = settings.latency_ms
-        if answer.events is None:
+        if answer.events is None and not answer.background:
             wait_ms += settings.token_delay_ms * answer.usage.completion
         if wait_ms:
             await self._exchange.wait(wait_ms / 1000)
@@ -52,7 +52,7 @@ class Delivery:
             outcome = "cut"
         finally:
             # A cancelled delivery is one whose caller is gone: what was sent is billed all the same.
-            if self._exchange.status:
+            if self._exchange.status and not answer.background:
                 self._backend.bill(self._call, outcome, self._cost(answer, outcome), stream=answer.events is not None)
 
     async def _start(self, answer: Answer) -> None:

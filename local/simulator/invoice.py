@@ -5,6 +5,8 @@
 - A completed answer bills its usage; with the fault `usage_missing` too, and with `usage_zero` zero.
 - A stream that was cut, or whose caller left, bills its prompt and the tokens of the text that had been handed to the
   connection by then. Reasoning is billed with a completed answer only.
+- A background response bills its usage when it is done, whoever asks for it or leaves; cancelled or deleted before, it
+  bills nothing.
 - A JSON answer had been made in full when its first byte went out: cut or abandoned, it bills its whole usage.
 """
 

@@ -1,10 +1,11 @@
-"""The Responses API, JSON and streamed: create, retrieve, delete. A response belongs to the backend that made it.
+"""The Responses API, JSON, streamed and in the background: create. A response belongs to the backend that made it.
 
 Event order as OpenAI's API reference gives it: created, in_progress, then for each output item added, its parts and
 deltas, done, and at the end completed or incomplete with the usage. There is no `[DONE]`.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -15,6 +16,7 @@ from local.simulator.answers import Answer, Event, event, reported
 from local.simulator.backend import Backend, StoredResponse
 from local.simulator.calls import Call, converted, decoded
 from local.simulator.replies import Function, Reply, Wish
+from local.simulator.stored_responses import shown, stored_items
 from local.simulator.tokens import ChatPrompt, FunctionCall, Message, MessageCall, Part, Usage
 
 
@@ -44,6 +46,7 @@ class ResponseRequest(msgspec.Struct, frozen=True):
     instructions: str | None = None
     stream: bool | None = None
     store: bool | None = None
+    background: bool | None = None
     previous_response_id: str | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
@@ -60,21 +63,6 @@ class ResponseRequest(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(ResponseRequest)
 
 
-def retrieve(backend: Backend, response_id: str) -> bytes:
-    """Return a stored response. Raises AzureError, 404, where this backend has none of that id."""
-    stored = backend.responses.kept.get(response_id)
-    if stored is None:
-        raise errors.response_not_found(response_id)
-    return msgspec.json.encode(stored.document)
-
-
-def delete(backend: Backend, response_id: str) -> bytes:
-    """Forget a stored response. Raises AzureError, 404, where this backend has none of that id."""
-    if backend.responses.kept.pop(response_id, None) is None:
-        raise errors.response_not_found(response_id)
-    return msgspec.json.encode({"id": response_id, "object": "response.deleted", "deleted": True})
-
-
 def answer(call: Call, backend: Backend) -> Answer:
     """Return the answer to a request for a response. Raises AzureError."""
     request = decoded(_decoder, call.body)
@@ -82,6 +70,8 @@ def answer(call: Call, backend: Backend) -> Answer:
         raise errors.invalid_request(
             "Missing required parameter: 'input'.", param="input", code="missing_required_parameter"
         )
+    if request.background and request.store is False:
+        raise errors.invalid_request("Background mode requires 'store' to be true.", param="background")
     conversation = (*_history(request, backend), *_messages(request))
     instructions = (Message("system", request.instructions),) if request.instructions else ()
     prompt = ChatPrompt((*instructions, *conversation), [request.tools] if request.tools else ())
@@ -90,15 +80,27 @@ def answer(call: Call, backend: Backend) -> Answer:
     completion = reply.completion_tokens(call.tokenizer)
     backend.settle(call, request.max_output_tokens, completion)
     usage = Usage(usage.prompt, usage.cached, completion, reply.reasoning)
-    document = _document(call, request, reply, usage)
+    stored = StoredResponse(_document(call, request, reply, usage), (*conversation, _said(reply)), stored_items(call))
+    if request.background:
+        streamed = bool(request.stream)
+        stored = replace(stored, work=backend.begin(call, usage, streamed=streamed))
+        return _begun(stored, usage, backend, streamed=streamed)
 
     def keep() -> None:
         if request.store is not False:
-            backend.responses.put(StoredResponse(document, (*conversation, _said(reply))))
+            backend.responses.put(stored)
 
     if request.stream:
-        return Answer(usage, events=_events(document), kept=keep)
-    return Answer(usage, body=msgspec.json.encode(document), kept=keep)
+        return Answer(usage, events=_events(stored.document), kept=keep)
+    return Answer(usage, body=msgspec.json.encode(stored.document), kept=keep)
+
+
+def _begun(stored: StoredResponse, usage: Usage, backend: Backend, *, streamed: bool) -> Answer:
+    """Return the answer that work in the background has begun; a stream goes along with the work to its end."""
+    backend.responses.put(stored)
+    if streamed:
+        return Answer(usage, events=_events(stored.document), background=True)
+    return Answer(usage, body=msgspec.json.encode(shown(stored, backend.clock.now())), background=True)
 
 
 def _history(request: ResponseRequest, backend: Backend) -> tuple[Message, ...]:
@@ -152,7 +154,7 @@ def _document(call: Call, request: ResponseRequest, reply: Reply, usage: Usage) 
         "object": "response",
         "created_at": call.created,
         "status": "incomplete" if reason else "completed",
-        "background": False,
+        "background": bool(request.background),
         "error": None,
         "incomplete_details": {"reason": reason} if reason else None,
         "instructions": request.instructions,

@@ -22,7 +22,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class BackendSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One simulated Azure OpenAI resource. `latency_ms` passes before the first token, `token_delay_ms` per token."""
+    """One simulated Azure OpenAI resource. `latency_ms` passes before the first token, `token_delay_ms` per token.
+
+    A background response is done after `background_ms` and the delay of its tokens; for half of the first it is queued.
+    """
 
     name: str
     api_key: str
@@ -32,6 +35,7 @@ class BackendSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     bearer_tokens: tuple[str, ...] = ()
     latency_ms: Milliseconds = 0.0
     token_delay_ms: Milliseconds = 0.0
+    background_ms: Milliseconds = 1000.0
 
 
 def parse_backend(text: str | bytes) -> BackendSettings:

@@ -87,7 +87,7 @@ def until() -> Until:
     """Wait for something that the simulator does by itself, at most 5 s."""
 
     async def wait(happened: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not happened():
                 await asyncio.sleep(0.005)
 
