@@ -15,6 +15,9 @@ from seams.clock import Clock, SystemClock
 from seams.events import StreamUnavailable
 
 MAX_EVENT_BYTES: Final = 1024 * 1024
+COMMIT_SECONDS: Final = 0.005
+"""From one commit to the next. A hub on the network takes longer; at once, each call would wake the file's thread."""
+
 _MAX_WAITING_EVENTS: Final = 20_000
 _PUBLISH_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.5
@@ -23,8 +26,8 @@ _POLL_SECONDS: Final = 0.5
 class LocalStream:
     """One event hub: an EventStream for the app, and for the host what a trigger reads.
 
-    One thread owns the file. Events that arrive while it commits go into its next commit together. `read` and
-    `next_events` know partitions "0" to "3"; sequence numbers start at 0.
+    One thread owns the file. Events that arrive during a commit, or soon after it, go into the next one together.
+    `read` and `next_events` know partitions "0" to "3"; sequence numbers start at 0.
     """
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
@@ -36,6 +39,7 @@ class LocalStream:
         self._waiting: list[tuple[list[NewEvent], asyncio.Future[None]]] = []
         self._waiting_events = 0
         self._committing: asyncio.Task[None] | None = None
+        self._commit_at = 0.0
         self._grown = [asyncio.Event() for _ in range(PARTITIONS)]
         self.closed = False
 
@@ -114,8 +118,12 @@ class LocalStream:
         self._thread.shutdown(wait=False)
 
     async def _commit_all(self) -> None:
+        time = asyncio.get_running_loop().time
         try:
             while self._waiting:
+                if (pause := self._commit_at - time()) > 0:
+                    await asyncio.sleep(pause)
+                self._commit_at = time() + COMMIT_SECONDS
                 batch, self._waiting = self._waiting, []
                 self._waiting_events = 0
                 await self._commit(batch)

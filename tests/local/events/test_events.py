@@ -77,6 +77,22 @@ async def test_concurrent_publishers_share_commits(stream: LocalStream) -> None:
     assert took < 2
 
 
+async def test_events_soon_after_a_commit_share_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first event is committed at once; those that follow it one by one wait a moment for each other."""
+    monkeypatch.setattr("local.events.events.COMMIT_SECONDS", 0.5)
+    stream = LocalStream(tmp_path / "hub.sqlite")
+    await stream.publish([b"first"], "service-desk")
+    publishing = []
+    for _ in range(20):
+        publishing.append(asyncio.create_task(stream.publish([b"later"], "service-desk")))
+        await asyncio.sleep(0)
+    await asyncio.gather(*publishing)
+    commits = [event.enqueued_at for event in await stream.read("1", -1, 100)]
+    assert commits == [commits[0]] + [commits[1]] * 20
+    assert commits[0] < commits[1]
+    await stream.close()
+
+
 async def test_reads_in_bounded_batches(stream: LocalStream) -> None:
     """A read returns at most what was asked for, from behind a position."""
     await stream.publish([b"%d" % number for number in range(10)], "service-desk")
@@ -100,7 +116,7 @@ async def test_reader_sees_other_processes(stream: LocalStream, tmp_path: Path) 
     rival = LocalStream(tmp_path / "state" / "hub.sqlite", FixedClock(NOON))
     await rival.publish([b"from afar"], "service-desk")
     await rival.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert [event.body for event in await reading] == [b"from afar"]
 
 
