@@ -33,6 +33,8 @@ class MemoryTable(Table):
         first: str = "",
         end: str | None = None,
         columns: Sequence[str] | None = None,  # noqa: ARG002 - all columns are at hand
+        *,
+        in_order: bool = False,  # noqa: ARG002 - they always are
     ) -> AsyncIterator[Entity]:
         for (part, row), entity in sorted(self._rows.items(), key=lambda item: item[0]):
             if partition in (None, part) and first <= row and (end is None or row < end):

@@ -18,6 +18,11 @@ PATH: Final = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-2
 READY: Final = "Tollgate is ready at "
 TOLLGATE: Final = "tollgate"
 
+LIMITS: Final = {
+    "limits": {"requests_per_minute": 10**8, "tokens_per_minute": 10**10, "concurrent": 10**5},
+    "quota": {"tokens": 10**12, "per": "month"},
+}
+
 NGINX_CONFIGURATION: Final = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr warn;
 events {{ worker_connections 4096; }}
@@ -104,7 +109,7 @@ def tollgate(
         "STATE": str(folder / "state"),
         "GATEWAY_CATALOG": json.dumps(catalog(ports, key, models)),
         "BENCH_BACKEND_KEY": "the look-alike asks for none",
-        "LOG_LEVEL": "WARNING",
+        "CALL_LOG": "1",
         **(settings or {}),
     }
     with running([sys.executable, "-m", "local"], core=core, env=env, log=log) as measured:
@@ -113,7 +118,7 @@ def tollgate(
 
 
 def catalog(ports: list[int], key: str, models: Sequence[str]) -> dict[str, object]:
-    """Return a catalog with a backend per port, a deployment per model and one subscription that has no limits."""
+    """Return a catalog with a backend per port, a deployment per model and one subscription with limits far off."""
     backends = {
         f"look-alike-{number}": {
             "endpoint": f"http://127.0.0.1:{port}",
@@ -126,5 +131,5 @@ def catalog(ports: list[int], key: str, models: Sequence[str]) -> dict[str, obje
     return {
         "backends": backends,
         "deployments": {name: {"model": name, "pool": [{"backend": each} for each in backends]} for name in models},
-        "subscriptions": {"bench": {"key_hashes": [f"sha256:{digest}"], "deployments": list(models)}},
+        "subscriptions": {"bench": {"key_hashes": [f"sha256:{digest}"], "deployments": list(models), **LIMITS}},
     }
