@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
 from azure.core.credentials_async import AsyncTokenCredential
@@ -31,6 +32,7 @@ from seams.tables import (
     Value,
     check_operations,
     part_of,
+    sorted_rows,
 )
 
 # Published in "Use the Azurite emulator for local Azure Storage development": the same for everybody, no secret.
@@ -115,12 +117,20 @@ class AzureTable:
         except TableConflict:  # a 404: of a read it means that there is no row
             return None
 
-    async def query(
+    def query(
         self,
         partition: str | None = None,
         first: str = "",
         end: str | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        in_order: bool = False,
+    ) -> AsyncIterator[Entity]:
+        rows = self._query(partition, first, end, columns)
+        return sorted_rows(rows) if in_order and _is_cosmos(self._client.url) else rows
+
+    async def _query(
+        self, partition: str | None, first: str, end: str | None, columns: Sequence[str] | None
     ) -> AsyncIterator[Entity]:
         clauses, parameters = ["RowKey ge @first"], {"first": first}
         if partition is not None:
@@ -161,6 +171,11 @@ class AzureTable:
                 )
             case Upsert():
                 return await self._client.upsert_entity(row, UpdateMode.REPLACE)
+
+
+def _is_cosmos(url: str) -> bool:
+    """Tell Cosmos DB's Table API, which yields rows in no order, by its host: `{account}.table.cosmos.azure.com`."""
+    return ".table.cosmos" in (urlsplit(url).hostname or "")
 
 
 def _options(timeout: float) -> dict[str, Any]:

@@ -122,6 +122,8 @@ class SQLiteTable:
         first: str = "",
         end: str | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        in_order: bool = False,  # noqa: ARG002 - they always are
     ) -> AsyncIterator[Entity]:
         clauses, bounds = "name = ? AND row >= ?", [self._name, first]
         if partition is not None:

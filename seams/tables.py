@@ -3,7 +3,7 @@
 Limits that every implementation keeps, so that the code runs on Table storage, Cosmos DB's Table API and SQLite alike:
 keys of 1 to 254 bytes in UTF-8 without slashes, `#`, `?` and control characters; at most 100 operations in a
 transaction, all of one partition, no row twice, and by `size_of` no more than 1 MB where they are several. Rows of a
-query come in RowKey order.
+query come in any order, unless they are asked for in order.
 
     TableError
     |- TableConflict     somebody else was first: read again and decide anew
@@ -13,6 +13,7 @@ query come in RowKey order.
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Protocol
 
 type Value = str | int | float | bool | bytes | datetime
@@ -66,6 +67,12 @@ def part_of(entity: Entity, columns: Sequence[str]) -> Entity:
     )
 
 
+async def sorted_rows(rows: AsyncIterator[Entity]) -> AsyncIterator[Entity]:
+    """Read all rows, then yield them by PartitionKey and RowKey."""
+    for entity in sorted([entity async for entity in rows], key=attrgetter("partition", "row")):
+        yield entity
+
+
 @dataclass(frozen=True, slots=True)
 class Insert:
     """Create a row; TableConflict where it exists."""
@@ -110,10 +117,14 @@ class Table(Protocol):
         first: str = "",
         end: str | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        in_order: bool = False,
     ) -> AsyncIterator[Entity]:
-        """Yield rows with first <= RowKey < end, in RowKey order inside a partition; of all where it is None.
+        """Yield rows with first <= RowKey < end, of all partitions where it is None.
 
         With `columns` no others are read, and the rows have no ETag: what was read in part cannot be put back.
+        `in_order` is by PartitionKey, then RowKey. A store that does not keep rows so, as Cosmos DB's Table API, has to
+        read all of them before the first: it is for what fits into memory.
         """
         ...
 

@@ -10,6 +10,7 @@ from hosting.tables import AzureTables
 from local.tables import SQLiteTables
 from seams.tables import Tables
 from tests.azurite import PROGRAM, running_azurite
+from tests.unordered_tables import UnorderedTables
 
 # On a busy machine any example may be slow, which says nothing of the code; pytest's time-out still holds.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,7 +33,7 @@ async def rival_tables(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
 
     def open_store() -> Tables:
         store: Tables = (
-            SQLiteTables(tmp_path / "tables.db")
+            UnorderedTables(SQLiteTables(tmp_path / "tables.db"))
             if request.param == "sqlite"
             else AzureTables.by_connection_string(request.getfixturevalue("azurite"))
         )

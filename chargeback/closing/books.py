@@ -84,7 +84,7 @@ class Books:
         async with self._calls:
             head = await read_head(self._tables, lane) or Head()
             table = await self._tables.table(LANES)
-            rows = table.query(lane.key(), lanes.day_row(first), _AFTER_DAYS)
+            rows = table.query(lane.key(), lanes.day_row(first), _AFTER_DAYS, in_order=True)
             return LaneBooks(head, tuple([lanes.day_of_entity(row) async for row in rows]))
 
     async def _sum(self, subscription: str, day: date, summed: Counter[Share], duplicates: Counter[str]) -> None:

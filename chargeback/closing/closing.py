@@ -153,8 +153,8 @@ class Closing:
         latest: dict[date, Proof] = {}
         month = first
         while month < end:
-            rows = table.query(proofs.proof_partition(month), proofs.proof_rows(month)[0], f"{end:%Y%m%d}")
-            async for row in rows:
+            partition, begins = proofs.proof_partition(month), proofs.proof_rows(month)[0]
+            async for row in table.query(partition, begins, f"{end:%Y%m%d}", in_order=True):
                 proof = proofs.from_entity(row)
                 latest[proof.day] = proof
             month = next_month(month)

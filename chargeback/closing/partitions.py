@@ -77,9 +77,9 @@ class PartitionIndex:
         return [str(row.values["subscription"]) async for row in rows]
 
     async def detail_days(self, first: date, end: date) -> list[DetailDay]:
-        """Return the subscriptions' days with detail rows, first <= day < end, both of one month."""
+        """Return the subscriptions' days with detail rows, first <= day < end, both of one month, in order."""
         table = await self._tables.table(PARTITIONS)
-        rows = table.query(key("usage", f"{first:%Y%m}"), f"{first:%Y%m%d}", f"{end:%Y%m%d}")
+        rows = table.query(key("usage", f"{first:%Y%m}"), f"{first:%Y%m%d}", f"{end:%Y%m%d}", in_order=True)
         return [
             DetailDay(str(row.values["subscription"]), date.fromisoformat(str(row.values["day"])), row)
             async for row in rows

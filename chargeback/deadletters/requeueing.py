@@ -140,7 +140,7 @@ class DeadLetters:
         for year in range(int(latest), _FIRST_YEAR - 1, -1):
             # Ids have one length, so the first text after one of them is itself and anything more.
             first = f"{after}~" if after else ""
-            async for entity in table.query(str(year), first, columns=deadletters.DESCRIBED):
+            async for entity in table.query(str(year), first, columns=deadletters.DESCRIBED, in_order=True):
                 yield deadletters.from_entity(entity)
 
     async def _table(self) -> Table:

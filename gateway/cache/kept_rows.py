@@ -90,6 +90,7 @@ class KeptRows:
         return await (await self._table()).get(partition, row)
 
     async def _newest(self, partition: str) -> list[Question]:
+        """Return the newest; of more than MOST_ALIKE any, where the store does not keep rows in order."""
         questions: list[Question] = []
         table = await self._table()
         async with aclosing(_closable(table.query(partition))) as rows:

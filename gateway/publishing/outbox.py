@@ -72,14 +72,17 @@ class Outbox:
             raise TableUnavailable(f"the outbox took nothing within {PUT_SECONDS:g} seconds") from error
 
     async def oldest(self, most: int) -> list[Waiting]:
-        """Return up to so many records, roughly in the order in which they came. Raises TableUnavailable."""
+        """Return up to so many records in the order in which they came. Raises TableUnavailable.
+
+        Where the store keeps rows in order, none that waits has come before them.
+        """
         table = await self._tables.table(OUTBOX)
         found: list[Waiting] = []
         async for entity in table.query():
             found.append(_waiting(entity))
             if len(found) == most:
                 break
-        return found
+        return sorted(found, key=attrgetter("partition", "row"))
 
     async def remove(self, records: Sequence[Waiting]) -> None:
         """Delete records; one that somebody else has deleted is no error. Raises TableUnavailable."""

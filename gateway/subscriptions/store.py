@@ -90,7 +90,7 @@ class SubscriptionStore:
         # Of all characters in names the dash comes first: no name lies between `after` and `after-`.
         first = f"{after}-" if after else ""
         page: list[StoredSubscription] = []
-        rows = (await self._table()).query(PARTITION, first)
+        rows = (await self._table()).query(PARTITION, first, in_order=True)
         async with aclosing(cast(Any, rows)):
             async for entity in rows:
                 try:

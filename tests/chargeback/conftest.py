@@ -14,6 +14,7 @@ from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
 from seams.tables import Tables
 from tests.chargeback.staging import Deliver, MakeEvent
+from tests.unordered_tables import UnorderedTables
 
 TIME = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -55,6 +56,7 @@ def prices() -> Prices:
 
 @pytest.fixture
 async def tables(tmp_path: Path) -> AsyncIterator[Tables]:
-    store = SQLiteTables(tmp_path / "tables.db")
+    """Yield tables that promise no order of rows."""
+    store = UnorderedTables(SQLiteTables(tmp_path / "tables.db"))
     yield store
     await store.close()

@@ -40,7 +40,8 @@ async def everybody(name: str) -> bool:
 
 
 async def rows(tables: Tables, name: str) -> list[Entity]:
-    return [entity async for entity in (await tables.table(name)).query()]
+    """Return all rows of a table, in order."""
+    return [entity async for entity in (await tables.table(name)).query(in_order=True)]
 
 
 async def sums(tables: Tables) -> Counter[str]:
@@ -60,7 +61,7 @@ async def books(tables: Tables) -> tuple[Counter[tuple[str, date]], Counter[tupl
     for lane in await known_lanes(tables):
         follows = 0
         table = await tables.table(LANES)
-        async for entity in table.query(lane.key(), "day", "e"):
+        async for entity in table.query(lane.key(), "day", "e", in_order=True):
             day = lanes.day_of_entity(entity)
             assert day.begins == follows
             assert day.emitted == day.received + day.missing
@@ -144,8 +145,10 @@ class FaultyTable:
         first: str = "",
         end: str | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        in_order: bool = False,
     ) -> AsyncIterator[Entity]:
-        return self._table.query(partition, first, end, columns)
+        return self._table.query(partition, first, end, columns, in_order=in_order)
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
         if self._dice.random() < 0.05:

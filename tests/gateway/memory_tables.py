@@ -64,10 +64,15 @@ class MemoryTable(Table):
         first: str = "",
         end: str | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        in_order: bool = False,
     ) -> AsyncIterator[Entity]:
         self._tables.calls += 1
         await self._tables.before()
-        for (name, part, row), entity in sorted(self._tables.rows.items(), key=lambda item: item[0]):
+        # Backwards where nobody asks for an order: nobody may rely on one.
+        for (name, part, row), entity in sorted(
+            self._tables.rows.items(), key=lambda item: item[0], reverse=not in_order
+        ):
             if name == self._name and partition in (None, part) and first <= row and (end is None or row < end):
                 yield entity if columns is None else part_of(entity, columns)
 

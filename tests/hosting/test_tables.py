@@ -1,6 +1,7 @@
 """How the Azure implementation meets a service that does not answer, and how it is opened."""
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -10,8 +11,9 @@ from typing import Self
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
+from azure.data.tables.aio import TableClient
 
-from hosting.tables import AZURITE, AzureTables
+from hosting.tables import AZURITE, AzureTable, AzureTables
 from seams.tables import Entity, Insert, TableUnavailable, Upsert
 
 
@@ -78,6 +80,24 @@ async def test_failing_service_is_unavailable(status: str) -> None:
         with pytest.raises(TableUnavailable, match=status[:3]):
             await tables.table("rows")
         await tables.close()
+
+
+@pytest.mark.parametrize("host", ["mine.table.cosmos.azure.com", "mine.table.core.windows.net"])
+async def test_rows_of_cosmos_are_put_in_order(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cosmos DB yields rows as they lie; asked for in order they are sorted, which Table storage does itself."""
+    rows = [{"PartitionKey": partition, "RowKey": row} for partition, row in ("qa", "pb", "pa", "qb")]
+    body = json.dumps({"value": rows}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with server(head + body) as port:
+        client = TableClient.from_connection_string(at_port(port), "rows")
+        monkeypatch.setattr(TableClient, "url", f"https://{host}")
+        table = AzureTable(client, timeout=5)
+        as_they_come = [entity.partition + entity.row async for entity in table.query()]
+        in_order = [entity.partition + entity.row async for entity in table.query(in_order=True)]
+        await client.close()
+
+    assert as_they_come == ["qa", "pb", "pa", "qb"]
+    assert in_order == (sorted(as_they_come) if "cosmos" in host else as_they_come)
 
 
 async def test_cancelled_caller_does_not_fail_the_others() -> None:

@@ -111,10 +111,12 @@ class MortalTable(Table):
         first: str = "",
         end: str | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        in_order: bool = False,
     ) -> AsyncIterator[Entity]:
         await self._process.fate()
-        found = [entity async for entity in self._table.query(partition, first, end, columns)]
-        for entity in self._process.shuffled(found):
+        found = [entity async for entity in self._table.query(partition, first, end, columns, in_order=in_order)]
+        for entity in found if in_order else self._process.shuffled(found):
             yield entity
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:

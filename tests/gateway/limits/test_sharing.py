@@ -109,9 +109,11 @@ class StoppableTable:
         first: str = "",
         end: str | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        in_order: bool = False,
     ) -> AsyncIterator[Any]:
         await self.owner.pass_on()
-        async for entity in self.table.query(partition, first, end, columns):
+        async for entity in self.table.query(partition, first, end, columns, in_order=in_order):
             yield entity
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
@@ -239,7 +241,7 @@ async def test_counters_begin_with_the_ledger(instances: Any) -> None:
     charged = Charged(95, "1.00")
     assert isinstance(await attempt(instances(charged), fields, 6), QuotaExceeded)
     two = instances(Charged(0, "0"))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while isinstance(await attempt(two, fields, 5, 5), GatewayError):
             await asyncio.sleep(0.05)
     assert isinstance(await attempt(two, fields, 1), QuotaExceeded)
@@ -256,7 +258,7 @@ async def test_a_new_period(instances: Any) -> None:
     assert not isinstance(await attempt(limiter, fields, 100, 100), GatewayError)
     assert isinstance(await attempt(limiter, fields, 1), QuotaExceeded)
     clock.ahead = timedelta(days=32)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while isinstance(await attempt(limiter, fields, 100, 100), GatewayError):
             await asyncio.sleep(0.02)
     assert isinstance(await attempt(limiter, fields, 1), QuotaExceeded)
@@ -266,7 +268,7 @@ async def test_storage_that_fails(tables: StoppableTables, instances: Any) -> No
     """Without storage each instance keeps the whole limit by itself, and nobody waits."""
     tables.failing = True
     limiter = instances()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(EXCHANGE_SECONDS):
         assert await count(limiter, {"limits": {"requests_per_minute": 50}}, 80) == 50
         assert not isinstance(await attempt(limiter, {"quota": {"tokens": 10**6, "per": "day"}}, 10), GatewayError)
 
@@ -278,7 +280,7 @@ async def test_storage_that_is_silent(tables: StoppableTables, instances: Any) -
     limits = {"limits": {"requests_per_minute": 50}}
     async with asyncio.timeout(EXCHANGE_SECONDS + 1):
         assert await count(limiter, limits, 40) == 40
-    async with asyncio.timeout(0.2):
+    async with asyncio.timeout(EXCHANGE_SECONDS):
         assert await count(limiter, limits, 40) == 10
 
 
