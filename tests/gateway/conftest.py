@@ -104,7 +104,7 @@ class RunningGateway:
 
     async def settled(self, count: int) -> list[UsageEvent]:
         """Return the events once there are `count`; a caller has its last byte before its event is out."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.events) < count:
                 await asyncio.sleep(0.005)
         return self.events

@@ -221,7 +221,7 @@ async def test_garbage_on_the_wire(tollgate: Tollgate) -> None:
 
     async def throw(data: bytes) -> None:
         with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(5), tollgate.connection() as (reader, writer):
+            async with asyncio.timeout(30), tollgate.connection() as (reader, writer):
                 writer.write(data)
                 writer.write_eof()
                 await reader.read(100)

@@ -30,7 +30,7 @@ class Recorded:
         return OpenTelemetry(tracers, MeterProvider([self.reader]), clock=SystemClock(), breaker_states=lambda: states)
 
     async def span(self) -> ReadableSpan:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not self.spans.get_finished_spans():
                 await asyncio.sleep(0.005)
         (span,) = self.spans.get_finished_spans()

@@ -112,7 +112,7 @@ def test_serves_until_interrupted(run: Run) -> None:
         began = time.monotonic()
         os.kill(tollgate.process.pid, signal.SIGINT)
         _, errors = tollgate.process.communicate(timeout=10)
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 8
     assert tollgate.process.returncode == 0
     assert "Traceback" not in errors
     assert not any(alive(pid) for pid in children)
@@ -131,7 +131,7 @@ def test_open_streams_are_cut(run: Run, number: signal.Signals) -> None:
             for _ in range(2 if number == signal.SIGINT else 1):
                 os.kill(tollgate.process.pid, number)
             _, errors = tollgate.process.communicate(timeout=10)
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 8
     assert tollgate.process.returncode == 0
     assert "Traceback" not in errors
 

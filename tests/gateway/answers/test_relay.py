@@ -155,7 +155,7 @@ async def test_a_caller_that_leaves(gateway: Any) -> None:
     (event,) = await gateway.settled(1)
     assert time.monotonic() - began < 2
     assert (event.outcome, event.estimated) == ("client_closed", True)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while not first.invoice.lines:
             await asyncio.sleep(0.01)
     billed = first.invoice.usage()
@@ -213,7 +213,7 @@ async def test_a_bodys_time_limit(gateway_with: Any) -> None:
             f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\napi-key: sk-team-a\r\ncontent-length: 100\r\n\r\n"
         )
         writer.write(head.encode() + b'{"mod')
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             assert (await reader.readline()).startswith(b"HTTP/1.1 408")
         writer.close()
         await writer.wait_closed()

@@ -89,7 +89,7 @@ async def verdicts(gateway: RunningGateway, *requests: dict[str, Any]) -> list[s
 async def written(tables: SQLiteTables, count: int) -> None:
     """Return when the cache's table holds this many rows."""
     table = await tables.table("cache")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len([row async for row in table.query()]) < count:
             await asyncio.sleep(0.005)
 
@@ -383,7 +383,7 @@ async def test_over_answers_are_deleted(cached: Run) -> None:
 
     async def questions(other_than: set[Any]) -> set[Any]:
         """Return the rows of questions once there is one, and none of these."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 found = {key for key in tables.rows if key[0] == "cache" and len(key[1]) > 64}
                 if found and not found & other_than:

@@ -79,7 +79,7 @@ async def test_a_dead_hub_is_not_asked_for_every_call(caplog: pytest.LogCaptureF
     assert out.stream.asked == 3
     assert not out.delivery.open()
     assert len(out.outboxed()) == 20
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not out.stream.batches:
             await out.publisher.publish(an_event("probe"))
             await asyncio.sleep(0.01)
@@ -94,13 +94,13 @@ async def test_one_probe_at_a_time() -> None:
     out = Out(away(3))
     for number in range(3):
         await out.publisher.publish(an_event(f"call-{number}"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not out.delivery.open():
             await asyncio.sleep(0.01)
     out.stream.free.clear()
     probe = asyncio.create_task(out.delivery.deliver("team-b", [outgoing("probe", key="team-b")]))
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await out.publisher.publish(an_event("another"))
     assert "another" in [event.id for event in out.outboxed()]
     out.stream.free.set()

@@ -63,7 +63,7 @@ async def test_the_intent_is_out_before_the_answer(gateway: RunningGateway, simu
     await simulators["first"].inject(Stall(after_chunks=2))
     async with streaming(gateway) as stream:
         await anext(aiter(stream))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not gateway.stream.records:
                 await asyncio.sleep(0.005)
         assert [type(record) for record in gateway.stream.records] == [Intent]

@@ -32,7 +32,7 @@ async def test_a_cold_instance_does_not_knock(gateway_with: Any, tables: SQLiteT
         await one.simulators["first"].inject(THROTTLED)
         assert await backend_of(one) == ("second", "2")
         table = await tables.table("cooldowns")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not [row async for row in table.query("cooldowns")]:
                 await asyncio.sleep(0.01)
         asked = len(one.simulators["first"].requests)

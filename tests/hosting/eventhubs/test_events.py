@@ -88,7 +88,7 @@ async def peer(answer: Answer) -> AsyncIterator[tuple[int, set[asyncio.StreamWri
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not reached():
             await asyncio.sleep(0.01)
 

@@ -34,7 +34,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 async def written(app: WatchedApp, caplog: pytest.LogCaptureFixture, count: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(lines(caplog)) < count:
             await asyncio.sleep(0.005)
     return lines(caplog)

@@ -48,7 +48,7 @@ async def app(tmp_path: Path) -> AsyncIterator[WatchedApp]:
 
 
 async def durable(app: WatchedApp, events: int) -> dict[Series, float]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while one(samples := parsed(await app.scrape()), "tollgate_usage_events_published_total") < events:
             await asyncio.sleep(0.005)
     return samples

@@ -39,7 +39,7 @@ class Collector:
             raise ValueError("on purpose")
 
     async def until(self, batches: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.batches) < batches:
                 self.changed.clear()
                 await self.changed.wait()
@@ -84,7 +84,7 @@ async def running(function: Function, stream: LocalStream, max_batch: int = 10) 
 
 async def checkpointed(stream: LocalStream, sequence: int) -> None:
     """Wait until the group's checkpoint is there."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await stream.checkpoint("billing", PARTITION) != sequence:
             await asyncio.sleep(0.01)
 
@@ -185,7 +185,7 @@ async def test_stream_out_of_reach(tmp_path: Path, collector: Collector, caplog:
     (tmp_path / "hub.sqlite").write_bytes(b"not a database, and long enough to be sure of it" * 100)
     stream = LocalStream(tmp_path / "hub.sqlite")
     async with running(registered(collector), stream):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while "not a database" not in caplog.text:
                 await asyncio.sleep(0.01)
     await stream.close()
