@@ -68,6 +68,19 @@ async def test_stored_responses_are_shown_and_deleted(gateway_with: Any, tables:
         assert {event.backend for event in events} == {"second"}
 
 
+async def test_all_that_is_asked_of_stored_responses(gateway_with: Any, tables: Any) -> None:
+    """Input items, the state of work in the background and its end are asked of the backend that keeps it."""
+    async with gateway_with(tables=tables) as gateway:
+        for client in clients(gateway):
+            began = await at_second(gateway, client, background=True)
+            [item] = (await client.responses.input_items.list(began.id)).data
+            assert item.to_dict()["content"] == [{"type": "input_text", "text": "Hello there"}]
+            assert (await client.responses.retrieve(began.id)).status in {"queued", "in_progress"}
+            assert (await client.responses.cancel(began.id)).status == "cancelled"
+            await gateway.simulators["first"].reset()
+        assert not gateway.simulators["second"].invoice.lines
+
+
 async def test_another_instance_knows_from_the_table(gateway_with: Any, tables: Any) -> None:
     """An instance that did not make the response finds its backend in the table."""
     async with gateway_with(tables=tables) as one, gateway_with(tables=tables) as other:
@@ -86,6 +99,7 @@ async def test_a_response_is_its_makers_alone(gateway_with: Any, tables: Any) ->
             stranger.responses.retrieve(began.id),
             stranger.responses.delete(began.id),
             stranger.responses.cancel(began.id),
+            stranger.responses.input_items.list(began.id),
             stranger.responses.create(model="gpt-4o", input="Go on", previous_response_id=began.id),
         ):
             with pytest.raises(openai.NotFoundError) as raised:
