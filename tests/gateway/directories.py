@@ -17,7 +17,7 @@ from gateway.subscriptions.lookups import LookupRules
 from gateway.subscriptions.register import Keyed, SubscriptionRegister
 from gateway.subscriptions.store import SubscriptionStore
 from seams.tables import TableUnavailable
-from tests.gateway.conftest import KEY, OPERATOR_KEY, key_hash
+from tests.gateway.catalogs import KEY, OPERATOR_KEY, key_hash
 from tests.gateway.memory_tables import MemoryTables
 
 TTL = 30.0

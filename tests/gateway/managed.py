@@ -17,7 +17,7 @@ from hosting.services.services import build_services
 from hosting.settings import Settings
 from local.simulator.server import Simulator
 from seams.clock import SystemClock
-from tests.gateway.conftest import OPERATOR_KEY, UPSTREAM_KEY, catalog_of
+from tests.gateway.catalogs import OPERATOR_KEY, UPSTREAM_KEY, catalog_of
 from tests.served import served
 
 PATH = "/manage/subscriptions"

@@ -12,7 +12,8 @@ import pytest
 
 from gateway.answers.streaming import MOST_TEXT, TEXT_OF_CHAT, StreamReader
 from gateway.metering.tokens import TokenCounter
-from tests.gateway.conftest import KEY, RunningGateway, catalog_of, run_gateway
+from tests.gateway.catalogs import KEY, catalog_of
+from tests.gateway.running import RunningGateway, run_gateway
 
 type Speak = Callable[[asyncio.StreamWriter], Awaitable[None]]
 

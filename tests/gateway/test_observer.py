@@ -17,7 +17,7 @@ from gateway.routing.breaker import Breaker, BreakerRules, BreakerState
 from gateway.usage import UsageEvent
 from local.simulator.faults import Cut, Status
 from local.simulator.server import Simulator
-from tests.gateway.conftest import RunningGateway, run_gateway
+from tests.gateway.running import RunningGateway, run_gateway
 
 HELLO: Any = [{"role": "user", "content": "The printer on floor three is on fire."}]
 THROTTLED = Status(status=429, headers={"retry-after-ms": "60000"})

@@ -12,7 +12,7 @@ import httpx2
 from opentelemetry import trace
 from opentelemetry._logs import get_logger_provider
 
-from tests.gateway.conftest import KEY, OPERATOR_KEY
+from tests.gateway.catalogs import KEY, OPERATOR_KEY
 from tests.hosting.watched import PROMPT, watched_app
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from tests.gateway.conftest import KEY, OPERATOR_KEY, UPSTREAM_KEY
+from tests.gateway.catalogs import KEY, OPERATOR_KEY, UPSTREAM_KEY
 from tests.hosting.watched import PROMPT
 from tests.served import served
 

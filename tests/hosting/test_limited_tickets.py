@@ -14,7 +14,7 @@ from hosting.settings import Settings
 from local.simulator.server import serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import KEY, MODELS, OTHER_KEY, UPSTREAM_KEY, catalog_of, key_hash
+from tests.gateway.catalogs import KEY, MODELS, OTHER_KEY, UPSTREAM_KEY, catalog_of, key_hash
 from tests.served import served
 
 TICKET = {"short_description": "VPN drops", "description": "Since Monday our VPN disconnects every five minutes."}

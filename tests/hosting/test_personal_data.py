@@ -17,7 +17,7 @@ from hosting.settings import Settings
 from local.simulator.server import Simulator, serve
 from local.simulator.settings import BackendSettings, Deployment
 from seams.events import ReceivedEvent
-from tests.gateway.conftest import UPSTREAM_KEY, key_hash
+from tests.gateway.catalogs import UPSTREAM_KEY, key_hash
 
 PERSONAL = ("ines@example.com", "+351 21 555 0100", "Ines Carvalho", "lis-fs-02.corp.example.com")
 TICKET = {

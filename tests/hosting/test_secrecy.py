@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from local.simulator.faults import AnyFault, Cut, Garbage, Malformed, Reset, Status
-from tests.gateway.conftest import KEY, OPERATOR_KEY, UPSTREAM_KEY
+from tests.gateway.catalogs import KEY, OPERATOR_KEY, UPSTREAM_KEY
 from tests.hosting.recorded import Recorded
 from tests.hosting.watched import PATH, PROMPT, WatchedApp, watched_app
 

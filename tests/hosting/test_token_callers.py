@@ -19,7 +19,7 @@ from hosting.settings import Settings, WrongSettings
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings, Deployment
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import key_hash
+from tests.gateway.catalogs import key_hash
 from tests.gateway.identity_provider import APP, AUDIENCE, GROUP, TENANT, USER, IdentityProvider, identity_provider
 from tests.served import served
 

@@ -17,7 +17,7 @@ from hosting.settings import Settings
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import KEY, MODELS, OPERATOR_KEY, UPSTREAM_KEY, catalog_of
+from tests.gateway.catalogs import KEY, MODELS, OPERATOR_KEY, UPSTREAM_KEY, catalog_of
 from tests.served import served
 
 PATH = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"

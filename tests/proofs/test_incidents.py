@@ -19,7 +19,7 @@ from gateway.metering.tokens import VOCABULARIES
 from local.simulator.server import serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import MODELS, UPSTREAM_KEY, catalog_of
+from tests.gateway.catalogs import MODELS, UPSTREAM_KEY, catalog_of
 from tests.proofs.tollgate import KEYS, ROOT, running_tollgate, statements
 
 INCIDENTS = ROOT.parent / "shared" / "data" / "incidents.json"

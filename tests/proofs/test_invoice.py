@@ -32,7 +32,7 @@ from local.simulator.faults import (
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import MODELS, UPSTREAM_KEY, catalog_of
+from tests.gateway.catalogs import MODELS, UPSTREAM_KEY, catalog_of
 from tests.proofs.tollgate import KEYS, charged, collected, findings, invoiced, running_tollgate, statements
 
 ROUNDS = 12

@@ -29,7 +29,7 @@ from local.simulator.tokens import Tokenizers
 from local.tables import SQLiteTables
 from seams.tables import Entity
 from tests.chargeback.staging import rows
-from tests.gateway.conftest import MODELS, UPSTREAM_KEY, catalog_of
+from tests.gateway.catalogs import MODELS, UPSTREAM_KEY, catalog_of
 from tests.proofs.tollgate import KEYS, METERS, Tollgate, charged, running_tollgate, statements
 
 KILLS = 5

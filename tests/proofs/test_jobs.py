@@ -27,7 +27,7 @@ from local.simulator.faults import Slow
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import MODELS, UPSTREAM_KEY, catalog_of
+from tests.gateway.catalogs import MODELS, UPSTREAM_KEY, catalog_of
 from tests.proofs.tollgate import KEYS, ROOT, charged, invoiced, running_tollgate, statements
 from tests.served import served
 from tests.servicenow import Instance

@@ -19,7 +19,7 @@ from local.simulator.faults import Stall
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import MODELS, UPSTREAM_KEY, catalog_of
+from tests.gateway.catalogs import MODELS, UPSTREAM_KEY, catalog_of
 from tests.proofs.tollgate import KEYS, Tollgate, charged, collected, findings, invoiced, running_tollgate, statements
 
 ANSWERED, CUT_OFF = 5, 6

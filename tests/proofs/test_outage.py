@@ -18,7 +18,7 @@ from gateway.metering.tokens import VOCABULARIES
 from local.simulator.server import Simulator, serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import MODELS, OPERATOR_KEY, UPSTREAM_KEY, catalog_of
+from tests.gateway.catalogs import MODELS, OPERATOR_KEY, UPSTREAM_KEY, catalog_of
 from tests.proofs.tollgate import KEYS, Tollgate, charged, collected, findings, invoiced, running_tollgate, statements
 
 CALLS = 30

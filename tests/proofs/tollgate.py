@@ -20,7 +20,7 @@ from gateway.answers.reports import split_version
 from local.events.events import LocalStream
 from local.simulator.server import Simulator
 from local.tables import SQLiteTables
-from tests.gateway.conftest import OPERATOR_KEY, UPSTREAM_KEY
+from tests.gateway.catalogs import OPERATOR_KEY, UPSTREAM_KEY
 from tests.proofs.fire.books import close_days
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,8 @@ from gateway.metering.tokens import VOCABULARIES, TokenCounter
 from local.simulator.server import serve_all
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import KEY, MODELS, UPSTREAM_KEY, catalog_of, key_hash, run_gateway
+from tests.gateway.catalogs import KEY, MODELS, UPSTREAM_KEY, catalog_of, key_hash
+from tests.gateway.running import run_gateway
 
 HERE = Path(__file__).parent
 SDK = HERE.parents[1] / ".local" / "node-sdk" / "node_modules" / "openai"

@@ -19,7 +19,7 @@ from local.simulator.faults import (
     Slow,
     Status,
 )
-from tests.gateway.conftest import key_hash
+from tests.gateway.catalogs import key_hash
 from tests.served import served
 
 HELLO: Any = [{"role": "user", "content": "The printer on floor three is on fire."}]

@@ -20,8 +20,9 @@ from local.simulator.server import Simulator
 from local.tables import SQLiteTables
 from seams.clock import SystemClock
 from seams.tables import Tables
-from tests.gateway.conftest import KEY, OTHER_KEY, RunningGateway, catalog_of, key_hash, run_gateway
+from tests.gateway.catalogs import KEY, OTHER_KEY, catalog_of, key_hash
 from tests.gateway.memory_tables import MemoryTables
+from tests.gateway.running import RunningGateway, run_gateway
 
 QUESTION = "How do I reset the password of my mail account?"
 SEMANTIC = {"kind": "semantic", "embeddings": "embed", "threshold": 0.9}

@@ -11,7 +11,7 @@ from gateway.catalog.catalog_file import load_catalog
 from gateway.errors import Forbidden, TokenRefused, Unauthenticated
 from gateway.identity.callers import LONGEST_KEY, Caller, Callers
 from gateway.subscriptions.catalog_directory import CatalogDirectory
-from tests.gateway.conftest import OPERATOR_KEY, UPSTREAM_KEY, catalog_of, key_hash
+from tests.gateway.catalogs import OPERATOR_KEY, UPSTREAM_KEY, catalog_of, key_hash
 
 A, A2, B = "sk-team-a", "sk-team-a-2", "sk-team-b"
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJvaWQiOiJhIn0.c2lnbmF0dXJl"

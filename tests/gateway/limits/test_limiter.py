@@ -15,7 +15,8 @@ from gateway.metering.tokens import TokenCounter
 from hosting.services.charges import StatementPricing
 from local.simulator.faults import Stall
 from local.simulator.server import Simulator
-from tests.gateway.conftest import KEY, RunningGateway, catalog_of, key_hash, run_gateway
+from tests.gateway.catalogs import KEY, catalog_of, key_hash
+from tests.gateway.running import RunningGateway, run_gateway
 from tests.served import served
 
 HELLO: list[Any] = [{"role": "user", "content": "Say hello."}]

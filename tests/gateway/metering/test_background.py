@@ -22,17 +22,9 @@ from gateway.upstream.http11 import Http11Upstream
 from gateway.usage import UsageEvent
 from seams.clock import SystemClock
 from seams.tables import TableUnavailable
-from tests.gateway.conftest import (
-    KEY,
-    UPSTREAM_KEY,
-    NoTokens,
-    RecordingStream,
-    RunningGateway,
-    catalog_of,
-    key_hash,
-    run_gateway,
-)
+from tests.gateway.catalogs import KEY, UPSTREAM_KEY, catalog_of, key_hash
 from tests.gateway.memory_tables import MemoryTables
+from tests.gateway.running import NoTokens, RecordingStream, RunningGateway, run_gateway
 from tests.served import served
 
 USAGE = {"input_tokens": 30, "output_tokens": 500, "output_tokens_details": {"reasoning_tokens": 400}}

@@ -18,17 +18,10 @@ from gateway.upstream.http11 import Http11Upstream
 from local.simulator.server import Simulator, serve
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
-from tests.gateway.conftest import (
-    MODELS,
-    UPSTREAM_KEY,
-    NoTokens,
-    RecordingStream,
-    RunningGateway,
-    catalog_of,
-    run_gateway,
-)
+from tests.gateway.catalogs import MODELS, UPSTREAM_KEY, catalog_of
 from tests.gateway.managed import ShiftedClock
 from tests.gateway.memory_tables import MemoryTables
+from tests.gateway.running import NoTokens, RecordingStream, RunningGateway, run_gateway
 
 SETTINGS = BackendSettings(
     name="lab", api_key=UPSTREAM_KEY, deployments=MODELS, background_ms=600_000, token_delay_ms=500

@@ -14,7 +14,8 @@ from gateway.metering.tokens import TokenCounter
 from gateway.usage import Intent, Record, UsageEvent, Withdrawal
 from local.simulator.faults import Cut, Refuse, Stall, Status
 from local.simulator.server import Simulator
-from tests.gateway.conftest import KEY, RunningGateway, run_gateway
+from tests.gateway.catalogs import KEY
+from tests.gateway.running import RunningGateway, run_gateway
 
 CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Why did the VPN drop at noon?"}]}
 

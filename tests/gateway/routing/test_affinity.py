@@ -11,7 +11,7 @@ from openai import AsyncOpenAI
 from gateway.routing.resources import made_in, resources_in
 from local.simulator.faults import Status
 from local.tables import SQLiteTables
-from tests.gateway.conftest import key_hash
+from tests.gateway.catalogs import key_hash
 
 THROTTLED = Status(status=429, headers={"retry-after-ms": "60000"}, times=1)
 SUBSCRIPTIONS = {name: {"key_hashes": [key_hash(f"sk-{name}")]} for name in ("team-a", "team-b")}

@@ -16,7 +16,8 @@ from gateway.safety.prompt_log import MOST_COMPLETION, MOST_PROMPT, PromptLog, P
 from local.simulator.server import Simulator
 from seams.clock import SystemClock
 from seams.events import StreamUnavailable
-from tests.gateway.conftest import KEY, OTHER_KEY, RunningGateway, catalog_of, key_hash, run_gateway
+from tests.gateway.catalogs import KEY, OTHER_KEY, catalog_of, key_hash
+from tests.gateway.running import RunningGateway, run_gateway
 
 SECRET = "Write to jane.doe@contoso.com or +49 89 1234567; my card is 4111 1111 1111 1111."
 CLEAN = "Write to [email] or [phone]; my card is [card]."

@@ -16,9 +16,10 @@ from gateway.safety.content_safety import ContentSafety
 from gateway.safety.shield import NO_DETECTOR, OVERLAP, PromptShield, questions
 from gateway.upstream.http11 import Http11Upstream
 from local.simulator.server import Simulator
-from tests.gateway.conftest import KEY, RunningGateway, catalog_of, key_hash, run_gateway
+from tests.gateway.catalogs import KEY, catalog_of, key_hash
 from tests.gateway.fake_content_safety import ATTACK, TOKEN, FakeContentSafety
 from tests.gateway.fake_content_safety import KEY as SAFETY_KEY
+from tests.gateway.running import RunningGateway, run_gateway
 from tests.served import served
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]

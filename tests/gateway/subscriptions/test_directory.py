@@ -13,7 +13,7 @@ from gateway.identity.keys import digest_of, new_key
 from gateway.subscriptions.directory import DirectoryRules, StoredDirectory
 from gateway.subscriptions.store import PARTITION
 from seams.tables import Entity, Value
-from tests.gateway.conftest import KEY, OPERATOR_KEY
+from tests.gateway.catalogs import KEY, OPERATOR_KEY
 from tests.gateway.directories import (
     CATALOG,
     NO_SETTINGS,

@@ -13,7 +13,7 @@ import pytest
 
 from local.state import state_folder
 from seams.tables import TableUnavailable
-from tests.gateway.conftest import KEY, OTHER_KEY
+from tests.gateway.catalogs import KEY, OTHER_KEY
 from tests.gateway.managed import PATH, Instance, ShiftedClock, clock, here, instances, there
 
 __all__ = ["clock", "here", "instances", "there"]

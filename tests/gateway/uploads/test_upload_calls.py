@@ -14,7 +14,8 @@ import httpx2
 import pytest
 
 from gateway.metering.tokens import TokenCounter
-from tests.gateway.conftest import KEY, RunningGateway, Timeouts, catalog_of, run_gateway
+from tests.gateway.catalogs import KEY, catalog_of
+from tests.gateway.running import RunningGateway, Timeouts, run_gateway
 from tests.served import served
 
 PATH = "/openai/deployments/whisper/audio/transcriptions"

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from tests.gateway.conftest import OPERATOR_KEY
+from tests.gateway.catalogs import OPERATOR_KEY
 
 COMMAND = [sys.executable, "-c", "from hosting.cli import main; main()"]
 SECONDS = 60

@@ -17,7 +17,7 @@ from local.events.events import LocalStream
 from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
 from seams.tables import Delete
-from tests.gateway.conftest import KEY, OPERATOR_KEY, key_hash
+from tests.gateway.catalogs import KEY, OPERATOR_KEY, key_hash
 from tests.gateway.event import an_event
 from tests.gateway.managed import Instance, ShiftedClock, running_instance
 from tests.hosting.commands.ran import Ran, tollgate

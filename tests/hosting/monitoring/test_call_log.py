@@ -15,7 +15,7 @@ from hosting.monitoring.call_log import CallLog
 from hosting.monitoring.log_levels import OTHERS, OWN, set_log_levels
 from local.simulator.faults import Status
 from seams.clock import SystemClock
-from tests.gateway.conftest import OPERATOR_KEY
+from tests.gateway.catalogs import OPERATOR_KEY
 from tests.hosting.calls import ended_call
 from tests.hosting.watched import WatchedApp, watched_app
 

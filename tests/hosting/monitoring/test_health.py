@@ -13,7 +13,7 @@ import pytest
 from gateway.publishing.delivery import DeliveryState
 from hosting.monitoring.health import KEPT_SECONDS, STORAGE_SECONDS, Finding, Readiness, storage_check, stream_finding
 from seams.tables import Table, TableUnavailable
-from tests.gateway.conftest import KEY, OPERATOR_KEY, UPSTREAM_KEY
+from tests.gateway.catalogs import KEY, OPERATOR_KEY, UPSTREAM_KEY
 from tests.hosting.watched import WatchedApp, watched_app
 
 

@@ -11,7 +11,7 @@ from hosting.monitoring.exposition import exposition
 from hosting.monitoring.metrics import MOST_SUBSCRIPTIONS, GatewayMetrics
 from local.simulator.faults import Status
 from seams.clock import SystemClock
-from tests.gateway.conftest import KEY, OPERATOR_KEY
+from tests.gateway.catalogs import KEY, OPERATOR_KEY
 from tests.hosting.calls import ended_call
 from tests.hosting.watched import WatchedApp, watched_app
 

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from starlette.types import Receive, Scope, Send
 
 from local.simulator.faults import AnyFault, Cut, Status
-from tests.gateway.conftest import KEY, key_hash
+from tests.gateway.catalogs import KEY, key_hash
 from tests.hosting.recorded import Recorded
 from tests.hosting.watched import WatchedApp, watched_app
 from tests.served import served

@@ -13,7 +13,7 @@ from hosting.app import create_app
 from hosting.services.jobs import CallersByKey, NamedCallers
 from hosting.services.services import Services, build_services
 from hosting.settings import Settings, WrongSettings
-from tests.gateway.conftest import OPERATOR_KEY, key_hash
+from tests.gateway.catalogs import OPERATOR_KEY, key_hash
 
 CATALOG = {
     "backends": {"first": {"endpoint": "http://127.0.0.1:9", "auth": {"api_key": "setting:UPSTREAM_KEY"}}},

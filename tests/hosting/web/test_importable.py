@@ -16,7 +16,7 @@ from hosting.services.services import build_services
 from hosting.settings import Settings
 from hosting.web.importable import LEFT_OUT, importable
 from hosting.web.importable_schemas import ImportableSchemas, NotImportable
-from tests.gateway.conftest import OPERATOR_KEY, key_hash
+from tests.gateway.catalogs import OPERATOR_KEY, key_hash
 
 CATALOG = {
     "backends": {"first": {"endpoint": "http://127.0.0.1:9", "auth": {"api_key": "setting:UPSTREAM_KEY"}}},
