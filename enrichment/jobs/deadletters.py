@@ -44,10 +44,10 @@ class JobDeadLetter:
     at: datetime
     row: Entity
     job: JobName | None = None
-    attempts: int = 0
+    attempts: int | None = None
     partition: str = ""
-    sequence_number: int = 0
-    size: int = 0
+    sequence_number: int | None = None
+    size: int | None = None
     requeued_at: datetime | None = None
     requeued_by: str = ""
 

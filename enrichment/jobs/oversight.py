@@ -59,7 +59,7 @@ class Oversight:
         self._observer = observer
 
     async def jobs(self, limit: int, after: str, status: Status | None = None) -> Page[Job]:
-        """Return jobs of this status, or any, those that are looked at next first: so finished ones come last.
+        """Return jobs of this status, or any, those that are looked at next first: long finished ones come last.
 
         Of `limit` jobs, so that a page may hold fewer and yet have a next one; a job may be on two pages.
         """
@@ -135,7 +135,7 @@ class Oversight:
         return await self._dead_letters.note_requeue(found, by, self._clock.now())
 
     async def _put_back(self, letter: JobDeadLetter, body: bytes) -> None:
-        event = ReceivedEvent(body, letter.partition, letter.sequence_number, self._clock.now())
+        event = ReceivedEvent(body, letter.partition, letter.sequence_number or 0, self._clock.now())
         try:
             told = await self._events.read(event)
         except EventImpossible as error:

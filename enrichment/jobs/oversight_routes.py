@@ -85,7 +85,7 @@ def _left_out(description: str | None = None) -> Any:
 
 
 class JobDeadLetterView(BaseModel):
-    """A job that was given up, or an event that is no job: then `size` bytes at its place in the hub."""
+    """A job that was given up, or an event that is no job: then its place in the hub."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -94,10 +94,10 @@ class JobDeadLetterView(BaseModel):
     at: datetime
     subscription: str = _left_out()
     job: str = _left_out("The job's id.")
-    attempts: int = 0
+    attempts: int | SkipJsonSchema[None] = optional()
     partition: str = _left_out()
-    sequence_number: int = 0
-    size: int = 0
+    sequence_number: int | SkipJsonSchema[None] = optional()
+    size: int | SkipJsonSchema[None] = optional("In bytes.")
     requeued_at: datetime | SkipJsonSchema[None] = optional("The last time that it was put back.")
     requeued_by: str = _left_out()
 
@@ -131,7 +131,7 @@ def _add_jobs(routes: APIRouter, oversight: Oversight, operator: OperatorOf) -> 
     @routes.get(
         "/jobs",
         operation_id="list-jobs",
-        summary="List jobs, those that are looked at next first and finished ones last",
+        summary="List jobs, those that are looked at next first",
         dependencies=[Depends(operator)],
     )
     async def list_jobs(

@@ -48,7 +48,7 @@ def list_jobs(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, those that are looked at next first and finished ones last."""
+    """List jobs, those that are looked at next first: long finished ones come last."""
     with connected(url) as api:
         jobs = JobsApi(api)
         found = list(islice(jobs.letters(days, waiting=waiting) if dead else jobs.jobs(status), limit + 1))
