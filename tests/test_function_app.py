@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosting.worker.conftest import ROOT, start_host
+from tests.hosting.worker.hosts import ROOT, start_host
 
 SETTINGS = {"TOLLGATE_SEAMS": "local.seams:open_seams", "DEMO_BACKEND_KEY": "unused", "GATEWAY_CATALOG": ""}
 

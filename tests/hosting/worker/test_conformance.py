@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.hosting.worker.conftest import HOSTS, RunningHost, Start
+from tests.hosting.worker.hosts import HOSTS, RunningHost, Start
 
 
 def test_scope(host: RunningHost) -> None:

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.hosting.worker.conftest import RunningHost, Start
+from tests.hosting.worker.hosts import RunningHost, Start
 
 
 def _deliver(host: RunningHost, bodies: list[bytes], *, partition: str = "3", first: int = 7, retry: int = 0) -> bool:

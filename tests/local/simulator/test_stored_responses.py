@@ -11,8 +11,8 @@ from local.simulator.server import Simulator, serve
 from local.simulator.settings import BackendSettings, Deployment
 from local.simulator.tokens import Tokenizers, Usage
 from seams.clock import SystemClock
-from tests.local.simulator.conftest import KEY
 
+KEY = "made-up-key"
 QUESTION = "What is the capital of France?"
 ANSWER = "You asked: What is the capital of France?"
 SETTINGS = BackendSettings(
