@@ -17,6 +17,7 @@ from gateway.cache.cache import Cache
 from gateway.cache.replay import replay
 from gateway.call import Call
 from gateway.catalog.catalog import Catalog
+from gateway.deadlines import Deadlines
 from gateway.errors import CallerLeft, GatewayError, MethodNotAllowed, error_body
 from gateway.identity.callers import SCOPE_KEY, Caller, Callers
 from gateway.limits.limiter import Limiter
@@ -75,6 +76,7 @@ class Gateway:
         self._shield = shield
         self._prompt_log = prompt_log
         self._observer = observer
+        self._deadlines = Deadlines()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call_id = scope.get(INVOCATION_ID) or os.urandom(16).hex()
@@ -116,7 +118,8 @@ class Gateway:
     async def _outcome(self, call: Call, receive: Receive, send: Send) -> Outcome | None:
         """Answer a call, with an error where it must be, and return how it ended; None: no backend gave an answer."""
         try:
-            with DepartureWatch(receive if call.upload is None else call.upload.after_body) as watch:
+            rest = receive if call.upload is None else call.upload.after_body
+            with DepartureWatch(rest, self._deadlines) as watch:
                 return await self._answer(call, send, watch)
         except CallerLeft:
             return "client_closed"
