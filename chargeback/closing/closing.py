@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 class Closing:
     """Closes days and shows their proofs.
 
-    `days` are the days whose detail rows are kept; `detail_rows` whether there are any. `seconds` is how long a run
-    begins with further days. `pause` waits for so many seconds.
+    `days` are the days whose books are kept; `detail_rows` whether there are rows of single events among them.
+    `seconds` is how long a run begins with further days. `pause` waits for so many seconds.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Closing:
         """
         until = self._clock.monotonic() + self._seconds
         today = self._clock.now().date()
-        first = today - timedelta(days=self._days)
+        first = self._first(today)
         incarnation, ends = await self._hub.incarnation(), await self._hub.ends()
         lanes = await self._books.lanes(first - DAY)
         known = await self._latest(first, today)
@@ -85,11 +85,14 @@ class Closing:
     async def proof(self, day: date) -> Proof:
         """Return a day's latest proof; of a day that is not closed what is known now, without counting detail rows.
 
-        Raises DayInvalid for a day that has not begun, TableUnavailable and StreamUnavailable.
+        Raises DayInvalid for a day that has not begun, or whose books are gone and that was never closed;
+        TableUnavailable and StreamUnavailable.
         """
-        self._check(day)
         kept = (await self._latest(day, day + DAY)).get(day)
-        return kept or audit(await self._evidence(day, None, details=False), over=False)
+        if kept is not None:
+            return kept
+        self._check(day)
+        return audit(await self._evidence(day, None, details=False), over=False)
 
     async def month(self, first: date) -> list[Proof]:
         """Return the latest proofs of a month's days that are closed, in order; `first` is its first day."""
@@ -99,7 +102,7 @@ class Closing:
     async def prove(self, day: date) -> Proof:
         """Prove a day anew and keep the proof where it says something new; one that is open is not kept.
 
-        Raises DayInvalid for a day that has not begun, TableUnavailable and StreamUnavailable.
+        Raises DayInvalid for a day that has not begun or whose books are gone, TableUnavailable and StreamUnavailable.
         """
         self._check(day)
         before = (await self._latest(day, day + DAY)).get(day)
@@ -110,13 +113,19 @@ class Closing:
         today = self._clock.now().date()
         if day > today:
             raise DayInvalid(f"The day {day} has not begun: it is {today} in UTC.")
+        if day < self._first(today):
+            raise DayInvalid(f"The books of {day} are gone: they are kept for {self._days} days.")
+
+    def _first(self, today: date) -> date:
+        """Return the earliest day whose books are kept."""
+        return today - timedelta(days=self._days)
 
     async def _settled(self, day: date, before: Proof | None) -> Proof:
         """Look until the books agree, or disagree twice in the same way with the collector at rest in between."""
         over = self._clock.now() >= datetime.combine(day + DAY, time(), UTC)
         doubted: Proof | None = None
         for _ in range(_LOOKS):
-            proof = audit(await self._evidence(day, before, details=self._has_details(day)), over=over)
+            proof = audit(await self._evidence(day, before, details=self._detail_rows), over=over)
             if proof.status != "broken" or (doubted and proof.tells_the_same(doubted)):
                 return proof
             doubted = proof
@@ -140,12 +149,9 @@ class Closing:
     async def _evidence(self, day: date, before: Proof | None, *, details: bool) -> Evidence:
         # In this order: what the hub held is compared with lanes that were read later, and never the other way round.
         incarnation, ends = await self._hub.incarnation(), await self._hub.ends()
-        lanes = await self._books.lanes(min(day, self._clock.now().date() - timedelta(days=self._days)) - DAY)
+        lanes = await self._books.lanes(self._first(self._clock.now().date()) - DAY)
         counts: Counts = await self._books.counts(day, details=details)
         return Evidence(day, incarnation, ends, lanes, counts, before)
-
-    def _has_details(self, day: date) -> bool:
-        return self._detail_rows and day >= self._clock.now().date() - timedelta(days=self._days)
 
     async def _latest(self, first: date, end: date) -> dict[date, Proof]:
         """Return the latest proofs of the days first <= day < end that are closed."""

@@ -13,20 +13,10 @@ from gateway.usage import Intent, Meters, Record, UsageEvent, encode
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Tables
 from tests.chargeback.staging import everybody
+from tests.clocks import HandClock
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 AFTER = timedelta(hours=1)
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.time = NOON
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        raise NotImplementedError
 
 
 class Desk:
@@ -35,7 +25,7 @@ class Desk:
     def __init__(self, tables: Tables, prices: Prices, *, detail_rows: bool = True) -> None:
         self.tables = tables
         self.prices = prices
-        self.clock = HandClock()
+        self.clock = HandClock(NOON)
         self.detail_rows = detail_rows
         self.hub = "hub"
         self.log: list[ReceivedEvent] = []
@@ -54,7 +44,7 @@ class Desk:
     async def collect(self, *records: Record) -> None:
         """Append records to the hub and collect them."""
         first = len(self.log)
-        self.log += [ReceivedEvent(encode(one), "0", n, self.clock.time) for n, one in enumerate(records, first)]
+        self.log += [ReceivedEvent(encode(one), "0", n, self.clock.at) for n, one in enumerate(records, first)]
         self.end = len(self.log) - 1
         await self.ledger().collect(self.log[first:])
 
@@ -82,7 +72,7 @@ class Desk:
         return statement.requests, sum(line.orphaned_requests for line in statement.lines)
 
     def later(self, time: timedelta) -> None:
-        self.clock.time += time
+        self.clock.at += time
 
 
 def intent(identity: str, **changes: Any) -> Intent:

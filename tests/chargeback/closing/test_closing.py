@@ -324,14 +324,23 @@ async def test_a_run_is_bounded(world: World) -> None:
 
 
 async def test_details_that_are_not_kept_are_not_asked_for(world: World) -> None:
-    """Without detail rows, or after their time, the day is proved by its sums."""
+    """Without detail rows the day is proved by its sums."""
     world.append(event())
     await world.collect()
     without = await world.closing(detail_rows=False).prove(DAY)
     assert (without.status, without.totals.stored) == ("proved", None)
+
+
+async def test_a_day_whose_books_are_gone_is_not_proved_anew(world: World) -> None:
+    """Its proof stays and is shown; a day that was never closed by then is refused."""
+    world.append(event())
+    await world.collect()
+    proof = await world.closing().prove(DAY)
     world.time += timedelta(days=100)
-    late = await world.closing().prove(DAY)
-    assert (late.status, late.totals.stored) == ("proved", None)
+    assert await world.closing().proof(DAY) == proof
+    for asked in (world.closing().prove(DAY), world.closing().proof(DAY - timedelta(days=1))):
+        with pytest.raises(DayInvalid, match="are gone"):
+            await asked
 
 
 async def test_the_present_day_is_open(world: World) -> None:

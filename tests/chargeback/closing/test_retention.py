@@ -1,4 +1,4 @@
-"""Detail rows go when their time is over, and nothing else does."""
+"""What is over goes: detail rows, the days of lanes, which calls were decided. Nothing else does."""
 
 import asyncio
 import os
@@ -11,13 +11,18 @@ import pytest
 from chargeback.closing.partitions import PARTITIONS
 from chargeback.closing.retention import Deleted, Retention
 from chargeback.deadletters.deadletters import DEADLETTERS
+from chargeback.lanes.intents import open_call
+from chargeback.lanes.lanes import LANES
+from chargeback.lanes.progress import Stray
 from chargeback.ledger.details import USAGE
 from chargeback.ledger.ledger import Ledger
 from chargeback.ledger.rollups import ROLLUPS
+from chargeback.orphans.orphans import ORPHANS, Orphans
 from chargeback.prices import Prices
 from gateway.usage import UsageEvent, encode
 from seams.events import ReceivedEvent
 from seams.tables import Operation, Table, Tables, TableUnavailable, Upsert
+from tests.chargeback.orphan_desk import intent
 from tests.chargeback.staging import FaultyTables, MakeEvent, Renamed, incarnation, rows, sums
 
 NOW = datetime(2026, 11, 20, 1, tzinfo=UTC)
@@ -29,12 +34,13 @@ OVER = KEPT - timedelta(days=1)
 class HandClock:
     """`seconds` pass with each look at it."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, seconds: float = 0.0, at: datetime = NOW) -> None:
         self._seconds = seconds
+        self._at = at
         self._looks = 0
 
     def now(self) -> datetime:
-        return NOW
+        return self._at
 
     def monotonic(self) -> float:
         self._looks += 1
@@ -69,17 +75,18 @@ async def test_only_details_of_days_that_are_over_go(shared: Tables, prices: Pri
     await collect(shared, prices, [*old, *kept, b"dead"])
     before = await sums(shared), await rows(shared, ROLLUPS), await rows(shared, DEADLETTERS)
 
-    assert await Retention(shared, HandClock(), DAYS).run() == Deleted(rows=6, days=6, done=True)
+    # With the two months in which calls of the oldest were decided.
+    assert await Retention(shared, HandClock(), DAYS).run() == Deleted(rows=8, partitions=8, done=True)
 
     assert await details(shared) == ["a|20260822", "b|20261120"]
     assert (await sums(shared), await rows(shared, ROLLUPS), await rows(shared, DEADLETTERS)) == before
-    assert await Retention(shared, HandClock(), DAYS).run() == Deleted(rows=0, days=0, done=True)
+    assert await Retention(shared, HandClock(), DAYS).run() == Deleted(rows=0, partitions=0, done=True)
 
 
 async def test_many_rows(shared: Tables, prices: Prices, make_event: MakeEvent) -> None:
     """A partition of more rows than a transaction and a page take is emptied."""
     await collect(shared, prices, [make_event(time=OVER) for _ in range(1230)])
-    assert await Retention(shared, HandClock(), DAYS).run() == Deleted(rows=1230, days=1, done=True)
+    assert await Retention(shared, HandClock(), DAYS).run() == Deleted(rows=1230, partitions=1, done=True)
     assert await details(shared) == []
 
 
@@ -90,7 +97,7 @@ async def test_a_run_is_bounded(tables: Tables, prices: Prices, make_event: Make
     while not runs or not runs[-1].done:
         runs.append(await Retention(tables, HandClock(seconds=1.0), DAYS, seconds=3.0).run())
     assert len(runs) > 2
-    assert (sum(run.rows for run in runs), sum(run.days for run in runs)) == (450, 1)
+    assert (sum(run.rows for run in runs), sum(run.partitions for run in runs)) == (450, 1)
     assert await details(tables) == []
 
 
@@ -113,6 +120,42 @@ async def test_rivals_and_faults(shared: Tables, prices: Prices, make_event: Mak
     await Retention(shared, HandClock(), DAYS).run()
     assert await details(shared) == ["service-desk|20261120"]
     assert [row.row for row in await rows(shared, PARTITIONS) if row.row[:8].isdigit()] == ["20261120|service-desk"]
+
+
+async def test_days_of_lanes_go_and_the_journal_goes_on(shared: Tables, prices: Prices, make_event: MakeEvent) -> None:
+    """A lane keeps its head, the days whose events are kept and the one before; numbers follow each other still."""
+    times = [KEPT - timedelta(days=days) for days in (300, 2, 1, 0)]
+    await collect(shared, prices, [make_event(time=time) for time in times])
+
+    assert (await Retention(shared, HandClock(), DAYS).run()).done
+
+    left = [row.row for row in await rows(shared, LANES)]
+    assert left == ["day|20260821", "day|20260822", "head", "2026-11-01T00=3A00=3A00Z.0"]
+    await collect(shared, prices, [make_event(time=NOW)], first=4)
+    journal = {row.row: row.values for row in await rows(shared, LANES)}
+    assert [journal[row]["begins"] for row in ("day|20260821", "day|20260822", "day|20261120")] == [2, 3, 4]
+
+
+async def test_what_was_decided_is_forgotten_and_orphans_stay(shared: Tables) -> None:
+    """Once no event of a month can count any more, only the lines of its orphans are left of it."""
+    orphans = Orphans(shared)
+    for number, month in enumerate(("2026-06", "2026-07", "2026-08")):
+        began = datetime.fromisoformat(f"{month}-15T12:00:00+00:00")
+        assert await orphans.add(open_call(intent(f"orphan-{number}", time=began)), "")
+        await orphans.take_back([Stray(f"late-{number}", "s", began, began, older=False)])
+
+    assert await Retention(shared, HandClock(at=datetime(2026, 11, 3, tzinfo=UTC)), DAYS).run() == Deleted(
+        rows=4, partitions=2, done=True
+    )
+
+    kinds = [(row.partition, row.row.split("|")[0]) for row in await rows(shared, ORPHANS)]
+    assert kinds == [
+        ("s|202606", "orphan"),
+        ("s|202607", "orphan"),
+        *[("s|202608", "decided")] * 2,
+        ("s|202608", "orphan"),
+    ]
+    assert [row.row for row in await rows(shared, PARTITIONS)] == ["202608|s"]
 
 
 async def test_a_late_event_is_not_forgotten(tables: Tables, prices: Prices, make_event: MakeEvent) -> None:
@@ -138,5 +181,5 @@ async def test_a_late_event_is_not_forgotten(tables: Tables, prices: Prices, mak
             await index.transact([Upsert(row) for row in noted])
             return await self._transact(operations)
 
-    assert await Retention(NotedMeanwhile(), HandClock(), DAYS).run() == Deleted(rows=1, days=1, done=True)
-    assert await Retention(tables, HandClock(), DAYS).run() == Deleted(rows=0, days=1, done=True)
+    assert await Retention(NotedMeanwhile(), HandClock(), DAYS).run() == Deleted(rows=1, partitions=1, done=True)
+    assert await Retention(tables, HandClock(), DAYS).run() == Deleted(rows=0, partitions=1, done=True)

@@ -19,6 +19,7 @@ from gateway.usage import Intent, Meters, Record, UsageEvent, Withdrawal, encode
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Entity, Operation, Table, TableConflict, TableUnavailable
 from tests.chargeback.staging import books, everybody
+from tests.clocks import HandClock
 from tests.gateway.memory_tables import MemoryTable, MemoryTables
 
 START = datetime(2026, 11, 30, 23, 50, tzinfo=UTC)
@@ -29,17 +30,6 @@ MONTHS = ("2026-11", "2026-12")
 
 class Killed(Exception):
     """The process that called is no more."""
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.time = START
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        raise NotImplementedError
 
 
 @dataclass
@@ -53,7 +43,7 @@ class Hub:
     made: int = 0
 
     def append(self, record: Record) -> None:
-        self.log.append(ReceivedEvent(encode(record), "0", len(self.log), self.clock.time))
+        self.log.append(ReceivedEvent(encode(record), "0", len(self.log), self.clock.at))
 
     async def incarnation(self) -> str:
         return f"hub-{self.made}"
@@ -131,7 +121,7 @@ class World:
 
     def __init__(self, seed: int, prices: Prices, *, detail_rows: bool, repeats: float = 0.1) -> None:
         self.dice = random.Random(seed)
-        self.clock = HandClock()
+        self.clock = HandClock(START)
         self.hub = Hub(self.clock, self.dice)
         self.tables = MemoryTables()
         self.billed: Counter[str] = Counter()
@@ -146,7 +136,7 @@ class World:
         number = self._calls = self._calls + 1
         intent = Intent(
             id=f"call-{number}",
-            time=self.clock.time - timedelta(seconds=self.dice.randrange(5)),
+            time=self.clock.at - timedelta(seconds=self.dice.randrange(5)),
             subscription="s",
             operation="chat/completions",
             deployment="gpt-4o",
@@ -155,7 +145,7 @@ class World:
             deployment_type="global",
             prompt_tokens=1000 + number,
         )
-        ends = self.clock.time + timedelta(seconds=self.dice.choice([0, 0, 1, 10, 40, 60, 65, 75, 90, 150, 400]))
+        ends = self.clock.at + timedelta(seconds=self.dice.choice([0, 0, 1, 10, 40, 60, 65, 75, 90, 150, 400]))
         self.hub.append(intent)
         if self.dice.random() < 0.1:
             self.hub.append(intent)
@@ -179,7 +169,7 @@ class World:
                 self.announce()
             self._deliver()
             await asyncio.gather(self._collect("a"), self._collect("b"), self._sweep(), self._sweep())
-            self.clock.time += STEP * self.dice.randrange(3)
+            self.clock.at += STEP * self.dice.randrange(3)
 
     async def make_hub_anew(self) -> None:
         """Read the hub to its end and begin another, in the midst of calls."""
@@ -190,7 +180,7 @@ class World:
 
     async def end(self) -> None:
         """Let all come that is to come, without faults, and sweep once more."""
-        self.clock.time = max([self.clock.time, *(time for time, _ in self._to_come)]) + 2 * AFTER
+        self.clock.at = max([self.clock.at, *(time for time, _ in self._to_come)]) + 2 * AFTER
         self._deliver()
         self.hub.faults = 0.0
         for name in "ab":
@@ -199,8 +189,8 @@ class World:
         await self._sweeper(deaths=0, faults=0).sweep()
 
     def _deliver(self) -> None:
-        due = [one for one in self._to_come if one[0] <= self.clock.time]
-        self._to_come = [one for one in self._to_come if one[0] > self.clock.time]
+        due = [one for one in self._to_come if one[0] <= self.clock.at]
+        self._to_come = [one for one in self._to_come if one[0] > self.clock.at]
         for _, record in sorted(due, key=lambda one: one[0]):
             self.hub.append(record)
 

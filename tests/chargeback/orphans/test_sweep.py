@@ -129,7 +129,7 @@ async def test_late_withdrawal_takes_its_orphan_back(bare: Desk) -> None:
 
 async def test_orphan_of_last_month_is_found(bare: Desk) -> None:
     """A call that began in one month and ended in the next is taken back where it was billed."""
-    bare.clock.time = began = datetime(2026, 10, 31, 23, 59, 59, 999_900, tzinfo=UTC)
+    bare.clock.at = began = datetime(2026, 10, 31, 23, 59, 59, 999_900, tzinfo=UTC)
     await bare.collect(intent("a", time=began))
     bare.later(AFTER)
     await bare.sweep()
@@ -157,7 +157,7 @@ async def test_what_was_read_past_is_orphaned_though_more_has_come(desk: Desk) -
     """Once a later event was read, a busy hub that is never read to its end keeps no orphan back."""
     await desk.collect(intent("a"), intent("b", time=NOON + timedelta(seconds=1)))
     desk.later(AFTER)
-    await desk.collect(event("c", ended=desk.clock.time))
+    await desk.collect(event("c", ended=desk.clock.at))
     desk.end = 100
     desk.later(AFTER)
 
@@ -271,7 +271,7 @@ async def test_collector_killed_after_it_left_word_is_repeated(bare: Desk) -> No
     bare.later(AFTER)
     with pytest.raises(TableUnavailable):
         await bare.sweep(FailingAt(bare.tables, ORPHANS))
-    end = ReceivedEvent(encode(event("a", ended=NOON + AFTER)), "0", 1, bare.clock.time)
+    end = ReceivedEvent(encode(event("a", ended=NOON + AFTER)), "0", 1, bare.clock.at)
     with pytest.raises(TableUnavailable):
         await bare.ledger(FailingAt(bare.tables, LANES)).collect([end])
     bare.end = 1
