@@ -124,6 +124,7 @@ def router(oversight: Oversight, operator: OperatorOf) -> APIRouter:
     routes = APIRouter(prefix="/manage", route_class=IntakeRoute, tags=["jobs"], responses=_described(_REASONS))
     _add_jobs(routes, oversight, operator)
     _add_letters(routes, oversight, operator)
+    _add_requeues(routes, oversight, operator)
     return routes
 
 
@@ -151,20 +152,6 @@ def _add_jobs(routes: APIRouter, oversight: Oversight, operator: OperatorOf) -> 
     async def show_job(name: Annotated[JobName, Depends(_name)]) -> JobView:
         return JobView.of(await oversight.job(name))
 
-    @routes.post(
-        "/jobs/{subscription}/{job}/requeue",
-        operation_id="requeue-job",
-        summary="Run a job anew",
-        responses=_described(_REQUEUE_REASONS),
-    )
-    async def requeue_job(
-        name: Annotated[JobName, Depends(_name)],
-        by: Annotated[str, Depends(operator)],
-        force: Annotated[bool, Query(description="Also one that succeeded.")] = False,
-    ) -> JobView:
-        """With all its tries; what it asks of models is charged to its subscription."""
-        return JobView.of(await oversight.requeue(name, by, force=force))
-
 
 def _add_letters(routes: APIRouter, oversight: Oversight, operator: OperatorOf) -> None:
     @routes.get(
@@ -191,6 +178,22 @@ def _add_letters(routes: APIRouter, oversight: Oversight, operator: OperatorOf) 
     async def get_letter(id: str) -> WholeJobDeadLetter:  # noqa: A002 - it is called so on the wire
         letter = await oversight.letter(id)
         return WholeJobDeadLetter(dead_letter=JobDeadLetterView.of(letter), body=letter.body().decode(errors="replace"))
+
+
+def _add_requeues(routes: APIRouter, oversight: Oversight, operator: OperatorOf) -> None:
+    @routes.post(
+        "/jobs/{subscription}/{job}/requeue",
+        operation_id="requeue-job",
+        summary="Run a job anew",
+        responses=_described(_REQUEUE_REASONS),
+    )
+    async def requeue_job(
+        name: Annotated[JobName, Depends(_name)],
+        by: Annotated[str, Depends(operator)],
+        force: Annotated[bool, Query(description="Also one that succeeded.")] = False,
+    ) -> JobView:
+        """With all its tries; what it asks of models is charged to its subscription."""
+        return JobView.of(await oversight.requeue(name, by, force=force))
 
     @routes.post(
         "/jobdeadletters/{id}/requeue",

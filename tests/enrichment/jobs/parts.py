@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from enrichment.answers.answers import NO_TOKENS, Enrichment, Patch, TaskError, TaskOutcome
@@ -34,6 +34,7 @@ from enrichment.jobs.store import JobStore
 from enrichment.jobs.sweep import Sweep
 from seams.events import ReceivedEvent, StreamUnavailable
 from seams.tables import Entity, Tables
+from tests.clocks import HandClock
 
 TICKET = {"sys_id": "0123456789abcdef0123456789abcdef", "short_description": "VPN drops"}
 RESULT = {"sys_id": TICKET["sys_id"], "summary": {"issue": "VPN drops."}, "patch": {"impact": "2"}}
@@ -46,22 +47,6 @@ SECRETS = {"SN": "tollgate:secret", "KEY": "k-1", "OAUTH": '{"token_url": "https
 GRANTS = "team-a:SN@sn.example.com, team-a:KEY@desk.example.com, *:OAUTH@sn.example.com"
 
 type Do = Callable[[JobName, bytes], Awaitable[Made]]
-
-
-class HandClock:
-    """Time that a test moves."""
-
-    def __init__(self) -> None:
-        self.at = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at.timestamp()
-
-    def pass_by(self, **length: float) -> None:
-        self.at += timedelta(**length)
 
 
 @dataclass
@@ -162,7 +147,7 @@ class Parts:
         self, tables: Tables, *, trusted: bool = True, wait: float = 0.2, at_once: int = 4, goes_on: bool = True
     ) -> None:
         self.tables = tables
-        self.clock = HandClock()
+        self.clock = HandClock(datetime(2026, 11, 21, 8, 0, tzinfo=UTC))
         self.hub, self.work, self.network = Hub(), Works(), Network()
         self.rules = JobRules()
         self.store, self.reminders = JobStore(tables), Reminders(tables)
@@ -171,28 +156,8 @@ class Parts:
         credentials = Credentials(destinations, self.network, self.clock)
         self.seen = Seen()
         dead = JobDeadLetters(tables, self.seen)
-        self.deliveries = Deliveries(
-            self.store,
-            destinations,
-            credentials,
-            self.network,
-            signing_key="k",
-            clock=self.clock,
-            random=lambda: 0.0,
-            observer=self.seen,
-        )
-        self.runner = Runner(
-            self.store,
-            self.reminders,
-            dead,
-            work=self.work,
-            deliveries=self.deliveries,
-            clock=self.clock,
-            owner=lambda: f"owner-{next(numbers)}",
-            random=lambda: 0.5,
-            rules=self.rules,
-            observer=self.seen,
-        )
+        self.deliveries = self._deliveries(destinations, credentials)
+        self.runner = self._runner(dead, lambda: f"owner-{next(numbers)}")
         queue, check = JobQueue(self.hub), CallbackCheck(destinations, credentials)
         self.desk = JobDesk(
             self.store,
@@ -218,6 +183,32 @@ class Parts:
         self.sweep = Sweep(self.store, self.reminders, queue, self.deliveries, clock=self.clock, rules=self.rules)
         self.oversight = Oversight(
             self.store, self.reminders, dead, queue, events, clock=self.clock, rules=self.rules, observer=self.seen
+        )
+
+    def _deliveries(self, destinations: Destinations, credentials: Credentials) -> Deliveries:
+        return Deliveries(
+            self.store,
+            destinations,
+            credentials,
+            self.network,
+            signing_key="k",
+            clock=self.clock,
+            random=lambda: 0.0,
+            observer=self.seen,
+        )
+
+    def _runner(self, dead: JobDeadLetters, owner: Callable[[], str]) -> Runner:
+        return Runner(
+            self.store,
+            self.reminders,
+            dead,
+            work=self.work,
+            deliveries=self.deliveries,
+            clock=self.clock,
+            owner=owner,
+            random=lambda: 0.5,
+            rules=self.rules,
+            observer=self.seen,
         )
 
     async def job(self, name: JobName) -> Job:
