@@ -56,6 +56,18 @@ async def test_tickets_take_of_the_callers_limits(client: httpx2.AsyncClient) ->
         assert int(refused.headers["retry-after"]) > 0
 
 
+async def test_tasks_over_the_limit(client: httpx2.AsyncClient) -> None:
+    """Tasks for which the minute has no room say when to ask again; a ticket none of whose tasks has is refused."""
+    asked = {"ticket": TICKET, "tasks": ["summary", "sentiment", "entities"], "mode": "sync"}
+    answer = await client.post("/enrich", json=asked, headers={"api-key": KEY})
+    assert answer.status_code == 200
+    failed = [task["error"] for task in answer.json()["tasks"] if task["status"] == "failed"]
+    assert [(error["code"], error["retry_after"] > 0) for error in failed] == [("rate_limit_exceeded", True)]
+    refused = await client.post("/enrich", json=asked, headers={"api-key": KEY})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert int(refused.headers["retry-after"]) > 0
+
+
 async def test_tickets_need_the_right_to_their_deployment(client: httpx2.AsyncClient) -> None:
     """A subscription that may not call the model has no tickets summarised by it."""
     refused = await client.post("/summarize", json=TICKET, headers={"api-key": OTHER_KEY})
