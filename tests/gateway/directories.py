@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import pytest
 
@@ -17,6 +16,7 @@ from gateway.subscriptions.lookups import LookupRules
 from gateway.subscriptions.register import Keyed, SubscriptionRegister
 from gateway.subscriptions.store import SubscriptionStore
 from seams.tables import TableUnavailable
+from tests.clocks import HandClock
 from tests.gateway.catalogs import KEY, OPERATOR_KEY, key_hash
 from tests.gateway.memory_tables import MemoryTables
 
@@ -31,17 +31,6 @@ CATALOG = {
     "operators": {"key_hashes": [key_hash(OPERATOR_KEY)]},
 }
 NO_SETTINGS: dict[str, str] = {}
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(1_780_000_000 + self.seconds, UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class Instance:

@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,11 @@ from hosting.app import create_app
 from hosting.services.services import build_services
 from hosting.settings import Settings
 from local.simulator.server import Simulator
-from seams.clock import SystemClock
+from tests.clocks import ShiftedClock
 from tests.gateway.catalogs import OPERATOR_KEY, UPSTREAM_KEY, catalog_of
 from tests.served import served
 
 PATH = "/manage/subscriptions"
-
-
-@dataclass
-class ShiftedClock:
-    """The system's clock, set forward by `shift` seconds."""
-
-    shift: float = 0.0
-    system: SystemClock = field(default_factory=SystemClock)
-
-    def now(self) -> datetime:
-        return self.system.now() + timedelta(seconds=self.shift)
-
-    def monotonic(self) -> float:
-        return self.system.monotonic() + self.shift
 
 
 @dataclass

@@ -13,8 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from hosting.cli import build
+from tests.clocks import ShiftedClock
 from tests.gateway.catalogs import KEY, OPERATOR_KEY, key_hash
-from tests.gateway.managed import Instance, ShiftedClock, running_instance
+from tests.gateway.managed import Instance, running_instance
 from tests.hosting.commands.ran import COMMAND, SECONDS, Ran, tollgate
 from tests.served import served
 

@@ -5,7 +5,8 @@ from pydantic import ValidationError
 
 from enrichment.jobs.credentials import Auth, Credentials
 from enrichment.jobs.destinations import DestinationRefused, Destinations, Place
-from tests.enrichment.jobs.parts import HandClock, Network
+from tests.clocks import HandClock
+from tests.enrichment.jobs.parts import Network
 
 PLACE = Place.of("sn.example.com")
 

@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from gateway.usage import Meters
 from local.simulator.faults import Cut, Slow, Status, UsageMissing
 from local.simulator.server import Simulator
 from local.tables import SQLiteTables
-from seams.clock import SystemClock
 from seams.tables import Tables
+from tests.clocks import ShiftedClock
 from tests.gateway.catalogs import KEY, OTHER_KEY, catalog_of, key_hash
 from tests.gateway.memory_tables import MemoryTables
 from tests.gateway.running import RunningGateway, run_gateway
@@ -29,19 +28,6 @@ SEMANTIC = {"kind": "semantic", "embeddings": "embed", "threshold": 0.9}
 CHAT = "/openai/v1/chat/completions"
 
 type Run = Callable[..., AbstractAsyncContextManager[RunningGateway]]
-
-
-@dataclass
-class ShiftedClock(SystemClock):
-    """The system's clock, set forward by `seconds`."""
-
-    seconds: float = 0.0
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.seconds
 
 
 @pytest.fixture
@@ -223,13 +209,13 @@ async def test_an_answer_is_over_after_its_time(cached: Run, tables: SQLiteTable
     cache = {"kind": "exact", "ttl_seconds": 60}
     async with cached(cache, tables, clock) as one, cached(cache, tables, clock) as other:
         assert await verdicts(one, {}) == ["miss"]
-        clock.seconds = 58
+        clock.ahead = timedelta(seconds=58)
         assert await verdicts(one, {}) == ["hit"]
         assert int((await ask(one)).headers["age"]) >= 58
-        clock.seconds = 61
+        clock.ahead = timedelta(seconds=61)
         assert await verdicts(other, {}) == ["miss"]
         assert await verdicts(one, {}) == ["hit"]
-        clock.seconds = 200
+        clock.ahead = timedelta(seconds=200)
         assert await verdicts(one, {}) == ["miss"]
 
 
@@ -394,6 +380,6 @@ async def test_over_answers_are_deleted(cached: Run) -> None:
     async with cached(SEMANTIC | {"ttl_seconds": 60}, tables, clock) as gateway:
         await ask(gateway, "One question")
         first = await questions(set())
-        clock.seconds = 4000
+        clock.ahead = timedelta(seconds=4000)
         await ask(gateway, "Two questions")
         assert len(await questions(first)) == 1

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,7 @@ from gateway.limits.sharing import EXCHANGE_SECONDS, Sharing
 from local.tables import SQLiteTables
 from seams.clock import SystemClock
 from seams.tables import Operation, Table, TableUnavailable
+from tests.clocks import ShiftedClock
 from tests.gateway.limited_calls import CentPerToken, NothingCharged, call_of, subscription_of, used
 
 ROOT = Path(__file__).parents[3]
@@ -123,19 +124,6 @@ class StoppableTable:
             self.owner.lose_answers = False
             raise TableUnavailable("the answer was lost")
         return etags
-
-
-@dataclass
-class SetClock:
-    """A clock whose calendar is ahead by `ahead`."""
-
-    ahead: timedelta = field(default_factory=timedelta)
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-    def monotonic(self) -> float:
-        return SystemClock().monotonic()
 
 
 class Charged:
@@ -252,7 +240,7 @@ async def test_counters_begin_with_the_ledger(instances: Any) -> None:
 
 async def test_a_new_period(instances: Any) -> None:
     """When the month is over, the first request of the next one finds the quota whole."""
-    clock = SetClock()
+    clock = ShiftedClock()
     limiter = instances(clock=clock)
     fields = {"quota": {"tokens": 100, "per": "month"}}
     assert not isinstance(await attempt(limiter, fields, 100, 100), GatewayError)

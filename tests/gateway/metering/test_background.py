@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import openai
@@ -20,8 +20,8 @@ from gateway.publishing.outbox import Outbox
 from gateway.publishing.publisher import UsagePublisher
 from gateway.upstream.http11 import Http11Upstream
 from gateway.usage import UsageEvent
-from seams.clock import SystemClock
 from seams.tables import TableUnavailable
+from tests.clocks import ShiftedClock
 from tests.gateway.catalogs import KEY, UPSTREAM_KEY, catalog_of, key_hash
 from tests.gateway.memory_tables import MemoryTables
 from tests.gateway.running import NoTokens, RecordingStream, RunningGateway, run_gateway
@@ -76,16 +76,6 @@ EVENTS = [(b"content-type", b"text/event-stream")]
 
 def event(kind: str, response: dict[str, Any]) -> bytes:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, 'response': response})}\n\n".encode()
-
-
-@dataclass
-class ShiftedClock(SystemClock):
-    """The system's clock, set forward by `ahead`."""
-
-    ahead: timedelta = timedelta()
-
-    def now(self) -> datetime:
-        return super().now() + self.ahead
 
 
 @dataclass

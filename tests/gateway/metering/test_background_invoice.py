@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -18,8 +19,8 @@ from gateway.upstream.http11 import Http11Upstream
 from local.simulator.server import Simulator, serve
 from local.simulator.settings import BackendSettings
 from local.simulator.tokens import Tokenizers
+from tests.clocks import ShiftedClock
 from tests.gateway.catalogs import MODELS, UPSTREAM_KEY, catalog_of
-from tests.gateway.managed import ShiftedClock
 from tests.gateway.memory_tables import MemoryTables
 from tests.gateway.running import NoTokens, RecordingStream, RunningGateway, run_gateway
 
@@ -57,7 +58,7 @@ async def test_the_statement_is_the_invoice(lab: Simulator, counter: TokenCounte
         await left.close()
         await remembered(tables, 4)
         await responses.cancel(cancelled.id)
-        clock.shift = 700
+        clock.ahead = timedelta(seconds=700)
         assert (await responses.retrieve(fetched.id)).status == "completed"
         await bills.run()
         await remembered(tables, 0)

@@ -13,13 +13,13 @@ from gateway.identity.keys import digest_of, new_key
 from gateway.subscriptions.directory import DirectoryRules, StoredDirectory
 from gateway.subscriptions.store import PARTITION
 from seams.tables import Entity, Value
+from tests.clocks import HandClock
 from tests.gateway.catalogs import KEY, OPERATOR_KEY
 from tests.gateway.directories import (
     CATALOG,
     NO_SETTINGS,
     RULES,
     TTL,
-    HandClock,
     Instance,
     clock,
     here,
@@ -61,7 +61,7 @@ async def test_a_known_key_costs_no_storage(here: Instance, tables: MemoryTables
     keys = (await here.create("crm")).keys
     await here.holder(keys["primary"])
     before = tables.calls
-    clock.seconds += TTL / 2 - 1
+    clock.pass_by(seconds=TTL / 2 - 1)
     for _ in range(100):
         assert await here.holder(keys["secondary"]) == "crm"
     assert tables.calls == before
@@ -79,7 +79,7 @@ async def test_a_subscription_in_use_is_refreshed_beside_its_requests(
         await reading.wait()
 
     tables.before = wait
-    clock.seconds += TTL * 0.6
+    clock.pass_by(seconds=TTL * 0.6)
     before = tables.calls
     for _ in range(10):
         async with asyncio.timeout(30):
@@ -87,7 +87,7 @@ async def test_a_subscription_in_use_is_refreshed_beside_its_requests(
     reading.set()
     await settle(here.directory)
     assert tables.calls == before + 1
-    clock.seconds += TTL * 0.45
+    clock.pass_by(seconds=TTL * 0.45)
     tables.before = silence
     assert await here.holder(key) == "crm"
     await settle(here.directory)
@@ -107,7 +107,7 @@ async def test_a_key_that_is_gone_stops_within_the_ttl(
         await here.register.rotate("crm", "secondary", None, "test")
 
     assert await here.holder(keys["secondary"]) is None
-    clock.seconds += TTL
+    clock.pass_by(seconds=TTL)
     assert await there.holder(keys["secondary"]) is None
     assert await there.holder(keys["primary"]) == (None if deed == "revoke" else "crm")
 
@@ -120,7 +120,7 @@ async def test_rotation_leaves_the_other_key(here: Instance, there: Instance, cl
         assert list(new) == ["secondary"]
         for instance in (here, there):
             assert await instance.holder(keys["primary"]) == "crm"
-        clock.seconds += TTL
+        clock.pass_by(seconds=TTL)
         assert await there.holder(new["secondary"]) == "crm"
 
 
@@ -132,7 +132,7 @@ async def test_a_change_holds_within_the_ttl(here: Instance, there: Instance, cl
 
     await here.register.change("crm", {"limits": {"concurrent": 3}}, None, "test")
 
-    clock.seconds += TTL
+    clock.pass_by(seconds=TTL)
     for instance in (here, there):
         caller = await instance.directory.holder(key.encode())
         assert caller is not None
@@ -168,7 +168,7 @@ async def test_identities(here: Instance, there: Instance, tables: MemoryTables,
 
     assert await here.member("azp:app") is None
     assert await here.member("oid:nobody") == "crm"
-    clock.seconds += TTL
+    clock.pass_by(seconds=TTL)
     assert await there.member("azp:app") is None
     assert await there.member("oid:nobody") == "crm"
 

@@ -10,11 +10,11 @@ from gateway.errors import SubscriptionsUnavailable, TooManyLookups
 from gateway.identity.keys import new_key
 from gateway.subscriptions.directory import DirectoryRules
 from gateway.subscriptions.lookups import LookupRules
+from tests.clocks import HandClock
 from tests.gateway.directories import (
     GRACE,
     PAUSE,
     TTL,
-    HandClock,
     Instance,
     clock,
     here,
@@ -38,14 +38,14 @@ async def test_known_keys_outlive_storage(
     await here.holder(key)
     tables.before = silence
     for _ in range(10):
-        clock.seconds += TTL / 2
+        clock.pass_by(seconds=TTL / 2)
         assert await here.holder(key) == "crm"
         await settle(here.directory)
-    clock.seconds += GRACE
+    clock.pass_by(seconds=GRACE)
     with pytest.raises(SubscriptionsUnavailable):
         await here.holder(key)
     tables.before = none
-    clock.seconds += PAUSE
+    clock.pass_by(seconds=PAUSE)
     assert await here.holder(key) == "crm"
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
@@ -59,7 +59,7 @@ async def test_unknown_keys_are_told_to_come_back(here: Instance, tables: Memory
             await here.holder(wrong_key(number))
         assert (refused.value.status, refused.value.code) == (503, "storage_unavailable")
     assert tables.calls == before + 1
-    clock.seconds += PAUSE
+    clock.pass_by(seconds=PAUSE)
     with pytest.raises(SubscriptionsUnavailable):
         await here.holder(new_key(os.urandom))
     assert tables.calls == before + 2
@@ -86,7 +86,7 @@ async def test_wrong_keys_are_bounded(tables: MemoryTables, clock: HandClock) ->
     before = tables.calls
     refused = 0
     for number in range(10_000):
-        clock.seconds += 0.001
+        clock.pass_by(seconds=0.001)
         try:
             assert await instance.holder(wrong_key(number)) is None
         except TooManyLookups:
@@ -103,10 +103,10 @@ async def test_a_wrong_key_is_remembered(here: Instance, tables: MemoryTables, c
     wrong = new_key(os.urandom)
     assert await asyncio.gather(*[here.holder(wrong) for _ in range(50)]) == [None] * 50
     assert tables.calls == 1
-    clock.seconds += TTL - 1
+    clock.pass_by(seconds=TTL - 1)
     assert await here.holder(wrong) is None
     assert tables.calls == 1
-    clock.seconds += 1
+    clock.pass_by(seconds=1)
     assert await here.holder(wrong) is None
     assert tables.calls == 2
 

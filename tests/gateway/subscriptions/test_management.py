@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 
 from local.state import state_folder
 from seams.tables import TableUnavailable
+from tests.clocks import ShiftedClock
 from tests.gateway.catalogs import KEY, OTHER_KEY
-from tests.gateway.managed import PATH, Instance, ShiftedClock, clock, here, instances, there
+from tests.gateway.managed import PATH, Instance, clock, here, instances, there
 
 __all__ = ["clock", "here", "instances", "there"]
 
@@ -59,7 +61,7 @@ async def test_rotation_and_revocation(here: Instance, there: Instance, clock: S
     assert list(rotated.json()["keys"]) == ["secondary"]
     with pytest.raises(openai.AuthenticationError):
         await say(here.openai(keys["secondary"]))
-    clock.shift += TTL
+    clock.ahead += timedelta(seconds=TTL)
     with pytest.raises(openai.AuthenticationError):
         await say(old)
     assert await say(primary)
@@ -69,7 +71,7 @@ async def test_rotation_and_revocation(here: Instance, there: Instance, clock: S
 
     with pytest.raises(openai.AuthenticationError):
         await say(here.openai(keys["primary"]))
-    clock.shift += TTL
+    clock.ahead += timedelta(seconds=TTL)
     with pytest.raises(openai.AuthenticationError):
         await say(primary)
 

@@ -14,9 +14,10 @@ from hosting.cli import build
 from local.events.events import LocalStream
 from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
+from tests.clocks import ShiftedClock
 from tests.gateway.catalogs import KEY, OPERATOR_KEY, key_hash
 from tests.gateway.event import an_event
-from tests.gateway.managed import Instance, ShiftedClock, running_instance
+from tests.gateway.managed import Instance, running_instance
 from tests.hosting.commands.ran import Ran, tollgate
 
 CATALOG = {

@@ -14,8 +14,9 @@ from starlette.routing import Route
 from hosting.commands.ticket_files import FileUnreadable, requests_in
 from local.simulator.server import serve
 from local.simulator.settings import BackendSettings, Deployment
+from tests.clocks import ShiftedClock
 from tests.gateway.catalogs import KEY, OPERATOR_KEY, UPSTREAM_KEY, key_hash
-from tests.gateway.managed import ShiftedClock, running_instance
+from tests.gateway.managed import running_instance
 from tests.hosting.commands.ran import tollgate
 from tests.served import served
 

@@ -17,9 +17,10 @@ from local.events.events import LocalStream
 from local.tables import SQLiteTables
 from seams.events import ReceivedEvent
 from seams.tables import Delete
+from tests.clocks import ShiftedClock
 from tests.gateway.catalogs import KEY, OPERATOR_KEY, key_hash
 from tests.gateway.event import an_event
-from tests.gateway.managed import Instance, ShiftedClock, running_instance
+from tests.gateway.managed import Instance, running_instance
 from tests.hosting.commands.ran import Ran, tollgate
 
 CATALOG = {
@@ -66,7 +67,7 @@ async def test_from_open_to_proved(app: Instance, clock: ShiftedClock) -> None:
     """The present day is open; when it is over it is proved on demand, and listed; each also as JSON."""
     assert f"{TODAY} is open" in (await proofs(app, "show", TODAY)).out
 
-    clock.shift = timedelta(days=1).total_seconds()
+    clock.ahead = timedelta(days=1)
     proved = await proofs(app, "prove", TODAY)
     assert (proved.code, f"{TODAY} is proved, revision 1, closed at " in proved.out) == (0, True)
     shown = await proofs(app, "show", TODAY, "--json")
@@ -80,7 +81,7 @@ async def test_from_open_to_proved(app: Instance, clock: ShiftedClock) -> None:
 
 async def test_a_narrow_terminal(app: Instance, clock: ShiftedClock) -> None:
     """In 80 columns every count of a day and of its lanes stays whole."""
-    clock.shift = timedelta(days=1).total_seconds()
+    clock.ahead = timedelta(days=1)
     await proofs(app, "prove", TODAY)
     listed, shown = [
         (await tollgate(app.url, "proofs", *arguments, terminal=80)).out
@@ -93,7 +94,7 @@ async def test_a_narrow_terminal(app: Instance, clock: ShiftedClock) -> None:
 
 async def test_broken_is_an_exit_code(app: Instance, clock: ShiftedClock, tmp_path: Path) -> None:
     """A day that does not add up is told with what is wrong, and ends with 1."""
-    clock.shift = timedelta(days=1).total_seconds()
+    clock.ahead = timedelta(days=1)
     tables = SQLiteTables(tmp_path / "tables.sqlite")
     table = await tables.table("usage")
     first, *_ = [row async for row in table.query()]

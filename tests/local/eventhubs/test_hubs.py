@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,17 +14,9 @@ from local.eventhubs.hubs import MAX_HUBS, Hub, Hubs
 from local.eventhubs.log import RETENTION_MILLISECONDS, HubLog, NewEvent
 from local.eventhubs.messages import Published
 from local.eventhubs.ownership import Ownership, Receiver
-from seams.clock import SystemClock
+from tests.clocks import HandClock
 
 NOW = 1_760_000_000_000
-
-
-class HandClock(SystemClock):
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 21, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
 
 
 def new(*bodies: bytes) -> list[NewEvent]:
@@ -133,7 +125,7 @@ def test_made_anew(tmp_path: Path) -> None:
     created = before.open("usage", 1).created_ms
     before.close()
     (tmp_path / "usage.sqlite").unlink()
-    clock.time += timedelta(seconds=1)
+    clock.at += timedelta(seconds=1)
     after = Hubs(tmp_path, clock)
     assert after.open("usage", 1).created_ms == created + 1000
     after.close()

@@ -16,25 +16,15 @@ from local.events.event_log import RETENTION
 from local.events.events import LocalStream, LocalStreams
 from local.state import streams_of
 from seams.events import StreamUnavailable
+from tests.clocks import HandClock
 
 ROOT = Path(__file__).parents[3]
 NOON = datetime(2026, 5, 6, 12, 0, 0, 123456, UTC)
 
 
-class FixedClock:
-    def __init__(self, now: datetime) -> None:
-        self.time = now
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return 0.0
-
-
 @pytest.fixture
 async def stream(tmp_path: Path) -> AsyncIterator[LocalStream]:
-    opened = LocalStream(tmp_path / "state" / "hub.sqlite", FixedClock(NOON))
+    opened = LocalStream(tmp_path / "state" / "hub.sqlite", HandClock(NOON))
     yield opened
     await opened.close()
 
@@ -113,7 +103,7 @@ async def test_reader_sees_other_processes(stream: LocalStream, tmp_path: Path) 
     """What another process writes into the file is found by a poll."""
     await stream.incarnation()
     reading = asyncio.create_task(stream.next_events("1", -1, 10))
-    rival = LocalStream(tmp_path / "state" / "hub.sqlite", FixedClock(NOON))
+    rival = LocalStream(tmp_path / "state" / "hub.sqlite", HandClock(NOON))
     await rival.publish([b"from afar"], "service-desk")
     await rival.close()
     async with asyncio.timeout(30):
@@ -122,7 +112,7 @@ async def test_reader_sees_other_processes(stream: LocalStream, tmp_path: Path) 
 
 async def test_rival_writers_keep_numbers_apart(stream: LocalStream, tmp_path: Path) -> None:
     """Two processes that write at once never give one number twice."""
-    rival = LocalStream(tmp_path / "state" / "hub.sqlite", FixedClock(NOON))
+    rival = LocalStream(tmp_path / "state" / "hub.sqlite", HandClock(NOON))
     await asyncio.gather(
         *(writer.publish([b"x"], "service-desk") for _ in range(50) for writer in (stream, rival)),
     )
@@ -157,11 +147,11 @@ async def test_incarnation_is_made_with_the_file(stream: LocalStream, tmp_path: 
 
 async def test_old_events_are_dropped_but_numbers_go_on(tmp_path: Path) -> None:
     """Events past their retention are gone when the file is opened next, and their numbers are not given again."""
-    clock = FixedClock(NOON)
+    clock = HandClock(NOON)
     stream = LocalStream(tmp_path / "hub.sqlite", clock)
     await stream.publish([b"old"], "service-desk")
     await stream.close()
-    clock.time = NOON + RETENTION + timedelta(seconds=1)
+    clock.at = NOON + RETENTION + timedelta(seconds=1)
     stream = LocalStream(tmp_path / "hub.sqlite", clock)
     await stream.publish([b"new"], "service-desk")
     assert [(event.sequence, event.body) for event in await stream.read("1", -1, 10)] == [(1, b"new")]

@@ -1,7 +1,7 @@
 """Stored responses by the real SDK: in the background, cancelled, and what they were asked with."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import openai
 import pytest
@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 from local.simulator.server import Simulator, serve
 from local.simulator.settings import BackendSettings, Deployment
 from local.simulator.tokens import Tokenizers, Usage
-from seams.clock import SystemClock
+from tests.clocks import ShiftedClock
 
 KEY = "made-up-key"
 QUESTION = "What is the capital of France?"
@@ -18,15 +18,6 @@ ANSWER = "You asked: What is the capital of France?"
 SETTINGS = BackendSettings(
     name="east", api_key=KEY, deployments={"gpt-4o": Deployment(model="gpt-4o-2024-11-20")}, background_ms=60_000
 )
-
-
-class ShiftedClock(SystemClock):
-    """The system's clock, set forward by `ahead`."""
-
-    ahead = timedelta()
-
-    def now(self) -> datetime:
-        return super().now() + self.ahead
 
 
 @pytest.fixture
