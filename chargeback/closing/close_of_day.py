@@ -1,20 +1,28 @@
-"""What is done when a day is over: it is closed, and detail rows whose time is over are deleted."""
+"""What is done when a day is over: it is closed, and rows whose time is over are deleted."""
 
-from chargeback.closing.closing import Closing
-from chargeback.closing.retention import Retention
+from collections.abc import Awaitable, Callable
+
+from seams.events import StreamUnavailable
+from seams.tables import TableError
 
 
 class CloseOfDay:
-    def __init__(self, closing: Closing, retention: Retention) -> None:
-        self._closing = closing
-        self._retention = retention
+    """`chores` are done one after the other."""
+
+    def __init__(self, *chores: Callable[[], Awaitable[object]]) -> None:
+        self._chores = chores
 
     async def run(self) -> None:
-        """Do both, each as far as it comes within its bounds; a day that cannot be closed keeps no rows alive.
+        """Do each as far as it comes within its bounds, also where one before it failed.
 
-        Raises TableUnavailable and StreamUnavailable; the next run takes up what was left.
+        Raises what the first of those raised that failed: TableError or StreamUnavailable. The next run takes up what
+        was left.
         """
-        try:
-            await self._closing.run()
-        finally:
-            await self._retention.run()
+        failed: list[TableError | StreamUnavailable] = []
+        for chore in self._chores:
+            try:
+                await chore()
+            except (TableError, StreamUnavailable) as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]

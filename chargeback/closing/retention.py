@@ -9,9 +9,8 @@ rivals only find less to do. A partition that the collector notes anew meanwhile
 stays in the index.
 """
 
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -27,8 +26,9 @@ from chargeback.ledger.details import USAGE, detail_partition
 from chargeback.ledger.rollups import rollup_partition
 from chargeback.orphans.orphans import DECIDED, ORPHANS
 from chargeback.periods import next_month
+from seams.clearing import RowRange, clear
 from seams.clock import Clock
-from seams.tables import MAX_OPERATIONS, Delete, Entity, Table, TableConflict, Tables
+from seams.tables import Delete, Entity, TableConflict, Tables
 
 RUN_SECONDS: Final = 240.0
 """How long a run goes on beginning with partitions; a run on Azure may take 30 minutes."""
@@ -52,12 +52,10 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class _Over:
-    """Rows of a partition with first <= RowKey < end, all over; `noted` is the index's row of them, if there is one."""
+    """Rows of a table whose time is over; `noted` is the index's row of them, if there is one."""
 
     table: str
-    partition: str
-    first: str = ""
-    end: str | None = None
+    rows: RowRange
     noted: Entity | None = None
 
 
@@ -96,12 +94,12 @@ class Retention:
 
     async def _details(self, month: date, first_kept: date) -> list[_Over]:
         days = await self._index.detail_days(month, min(first_kept, next_month(month)))
-        return [_Over(USAGE, detail_partition(each.subscription, each.day), noted=each.entity) for each in days]
+        return [_Over(USAGE, RowRange(detail_partition(each.subscription, each.day)), each.entity) for each in days]
 
     async def _decided(self, first_kept: date) -> list[_Over]:
         months = await self._index.orphan_months(first_kept - _LONGEST_CALL)
         return [
-            _Over(ORPHANS, rollup_partition(each.subscription, each.month), *DECIDED, noted=each.entity)
+            _Over(ORPHANS, RowRange(rollup_partition(each.subscription, each.month), *DECIDED), each.entity)
             for each in months
         ]
 
@@ -109,43 +107,20 @@ class Retention:
         # Events of the first day that is kept may have reached the hub on the day before, by another clock.
         kept = lanes.day_row(first_kept - _DAY)
         known = await known_lanes(self._tables)
-        return [_Over(LANES, lane.key(), lanes.day_row(_FIRST_DAY), kept) for lane in known]
+        return [_Over(LANES, RowRange(lane.key(), lanes.day_row(_FIRST_DAY), kept)) for lane in known]
 
     async def _clear(self, over: _Over, until: float) -> tuple[int, bool]:
         """Return how many rows were deleted, and whether none are left."""
-        table = await self._tables.table(over.table)
-        count, is_empty = 0, False
-        while not is_empty:
-            is_empty = True
-            async for rows in _hundreds(table, over):
-                if self._clock.monotonic() >= until:
-                    return count, False
-                is_empty = False
-                # A rival may have deleted some of them: then the next pass finds the others.
-                with contextlib.suppress(TableConflict):
-                    await table.transact([Delete(over.partition, row) for row in rows])
-                    count += len(rows)
-        if over.noted is not None:
+        count, is_empty = await clear(await self._tables.table(over.table), over.rows, self._clock, until)
+        if is_empty and over.noted is not None:
             await self._forget(over.noted)
-        return count, True
+        return count, is_empty
 
     async def _forget(self, noted: Entity) -> None:
         try:
             await (await self._tables.table(PARTITIONS)).transact([Delete(noted.partition, noted.row, noted.etag)])
         except TableConflict:
             logger.info("%s: the index was changed meanwhile; the next run looks again", noted.row)
-
-
-async def _hundreds(table: Table, over: _Over) -> AsyncIterator[list[str]]:
-    """Yield the RowKeys of what is over, as many at a time as a transaction takes."""
-    rows: list[str] = []
-    async for entity in table.query(over.partition, over.first, over.end, columns=()):
-        rows.append(entity.row)
-        if len(rows) == MAX_OPERATIONS:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
 
 
 def _months(end: date) -> Iterator[date]:

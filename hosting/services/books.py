@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from chargeback.closing.close_of_day import CloseOfDay
 from chargeback.closing.closing import Closing
@@ -12,6 +13,7 @@ from chargeback.ledger.ledger import Ledger
 from chargeback.orphans.sweep import OrphanSweep
 from chargeback.prices import Prices
 from chargeback.statements.statements import Statements
+from gateway.routing import affinity
 from hosting.services.site import Site
 from hosting.services.subscriptions import Subscriptions
 from seams.events import EventStream
@@ -48,5 +50,9 @@ def build_books(site: Site, tables: Tables, stream: EventStream, prices: Prices,
         statements=Statements(tables, prices, subscriptions.known),
         dead_letters=DeadLetters(tables, stream, clock, retention),
         closing=closing,
-        close_of_day=CloseOfDay(closing, Retention(tables, clock, settings.retention_days)),
+        close_of_day=CloseOfDay(
+            closing.run,
+            Retention(tables, clock, settings.retention_days).run,
+            partial(affinity.forget, tables, clock),
+        ),
     )

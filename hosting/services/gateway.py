@@ -49,7 +49,7 @@ def build_gateway(
 ) -> Gateway:
     """Return the gateway; nothing is connected to."""
     settings, clock = site.settings, site.clock
-    affinity = Affinity(tables)
+    affinity = Affinity(tables, site.clock)
     bodies = BodyRules(settings.max_body_bytes, settings.body_timeout_seconds, settings.upload_spool_bytes)
     return Gateway(
         catalog,

@@ -142,9 +142,9 @@ async def run_gateway(
 ) -> AsyncIterator[RunningGateway]:
     """Serve a gateway on a free loopback port, in this event loop; `tables` may be another gateway's, too."""
     timeouts = timeouts or Timeouts()
-    affinity = Affinity(tables or NoTables())
     parsed = load_catalog(json.dumps(catalog or catalog_of(simulators)), {"UPSTREAM_KEY": UPSTREAM_KEY}.get)
     clock = clock or SystemClock()
+    affinity = Affinity(tables or NoTables(), clock)
     stream = RecordingStream()
     upstream = Http11Upstream(connect_timeout=2)
     meter = Meter(counter, _publisher(stream, tables or NoTables(), clock, observer, intents=intents), clock, observer)

@@ -10,7 +10,7 @@ from chargeback.closing.retention import Retention
 from chargeback.ledger.details import USAGE
 from chargeback.prices import Prices
 from seams.events import StreamUnavailable
-from seams.tables import Tables
+from seams.tables import Tables, TableUnavailable
 from tests.chargeback.hub_world import NOON, World, event
 from tests.chargeback.staging import rows
 
@@ -28,7 +28,7 @@ async def world(tables: Tables, prices: Prices) -> World:
 
 
 def close_of_day(world: World) -> CloseOfDay:
-    return CloseOfDay(world.closing(days=30), Retention(world.tables, world, 30))
+    return CloseOfDay(world.closing(days=30).run, Retention(world.tables, world, 30).run)
 
 
 async def test_both_are_done(world: World) -> None:
@@ -38,6 +38,24 @@ async def test_both_are_done(world: World) -> None:
         assert [row.row for row in await rows(world.tables, PROOFS)][-1] == "20261230-000001"
         assert len(await rows(world.tables, PROOFS)) == 30
         assert [row.partition for row in await rows(world.tables, USAGE)] == ["team-a|20261230"]
+
+
+async def test_each_chore_is_done(world: World) -> None:
+    """One that fails holds up none that follow, and the first fault is told."""
+    done = []
+
+    async def failing() -> None:
+        done.append("failing")
+        raise TableUnavailable("out")
+
+    async def last() -> int:
+        done.append("last")
+        return 1
+
+    with pytest.raises(TableUnavailable, match="out"):
+        await CloseOfDay(failing, Retention(world.tables, world, 30).run, last).run()
+    assert done == ["failing", "last"]
+    assert [row.partition for row in await rows(world.tables, USAGE)] == ["team-a|20261230"]
 
 
 async def test_a_hub_out_of_reach_keeps_no_rows_alive(world: World) -> None:

@@ -51,7 +51,7 @@ async def call(
     headers: dict[bytes, bytes] | None = None,
     caller: Caller | None = None,
 ) -> Call:
-    intake = Intake(CATALOG, Affinity(MemoryTables()), SystemClock(), BodyRules(LIMIT, 5))
+    intake = Intake(CATALOG, Affinity(MemoryTables(), SystemClock()), SystemClock(), BodyRules(LIMIT, 5))
     scope: MutableMapping[str, Any] = {
         "method": method,
         "query_string": query,
@@ -113,7 +113,7 @@ async def test_requests_that_are_refused(options: dict[str, Any], error: type[Ga
 
 async def test_a_caller_that_leaves() -> None:
     """A caller that leaves before its body has come made no call."""
-    intake = Intake(CATALOG, Affinity(MemoryTables()), SystemClock(), BodyRules(LIMIT, 5))
+    intake = Intake(CATALOG, Affinity(MemoryTables(), SystemClock()), SystemClock(), BodyRules(LIMIT, 5))
 
     async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.disconnect"}

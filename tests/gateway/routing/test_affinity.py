@@ -1,16 +1,21 @@
 """Stored responses: they are continued, shown and deleted where they live, and by who made them."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai
 import pytest
 from openai import AsyncOpenAI
 
+from gateway.requests.operations import RESPONSES
+from gateway.routing.affinity import Affinity, forget
 from gateway.routing.resources import made_in, resources_in
 from local.simulator.faults import Status
 from local.tables import SQLiteTables
+from tests.clocks import HandClock
 from tests.gateway.catalogs import key_hash
 
 THROTTLED = Status(status=429, headers={"retry-after-ms": "60000"}, times=1)
@@ -115,6 +120,37 @@ async def test_without_storage_this_instance_knows_alone(gateway: Any) -> None:
     assert (await client.responses.retrieve(began.id)).id == began.id
     with pytest.raises(openai.NotFoundError, match="no response resp_unknown"):
         await client.responses.retrieve("resp_unknown")
+
+
+def call_that_made(resource: str) -> Any:
+    """Return as much of a call as affinity looks at."""
+    return SimpleNamespace(
+        id="call",
+        target=SimpleNamespace(operation=RESPONSES),
+        attempt=object(),
+        reader=SimpleNamespace(resources=[resource]),
+        subscription=SimpleNamespace(name="team-a"),
+        deployment=SimpleNamespace(name="gpt-4o"),
+        member=SimpleNamespace(backend=SimpleNamespace(name="second")),
+        peek=SimpleNamespace(background=False),
+    )
+
+
+@pytest.mark.parametrize("made", range(0, 62, 9))
+async def test_response_is_known_for_as_long_as_azure_keeps_it(made: int, tables: Any) -> None:
+    """Whenever it was made, another instance finds it for 30 days, whatever is deleted meanwhile; later it goes."""
+    clock = HandClock(datetime(2026, 11, 1, tzinfo=UTC) + timedelta(days=made))
+    await Affinity(tables, clock).save(call_that_made("resp_1"))
+
+    clock.pass_by(days=30)
+    assert await forget(tables, clock) == 0
+    home = await Affinity(tables, clock).home("resp_1")
+    assert home is not None
+    assert home.backend == "second"
+
+    clock.pass_by(days=32)
+    assert await forget(tables, clock) == 1
+    assert await Affinity(tables, clock).home("resp_1") is None
 
 
 def test_ids_in_bodies() -> None:
