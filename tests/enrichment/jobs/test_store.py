@@ -1,6 +1,7 @@
 """Rows of jobs and reminders, on every kind of table that there is."""
 
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from enrichment.jobs import chunks
+from enrichment.jobs.deadletters import JobDeadLetters
 from enrichment.jobs.job import Delivery, Failure, Job, JobName
 from enrichment.jobs.reminders import PARTITIONS, Reminders
 from enrichment.jobs.store import JobStore, Opened
@@ -84,3 +86,24 @@ async def test_reminders(tables: Tables, name: JobName) -> None:
     for reminder in (later, later, moved):
         await reminders.drop(reminder)
     assert await due(NOW + timedelta(days=1)) == []
+
+
+async def test_pages(tables: Tables, name: JobName) -> None:
+    """A page goes on after the last row of the one before, also where that begins the next one's name."""
+    reminders, dead = Reminders(tables), JobDeadLetters(tables)
+    day = NOW + timedelta(days=365_000 + zlib.crc32(name.id.encode()) % 100_000)  # another one in each run
+    names = [JobName(name.subscription, f"{name.id}{end}") for end in ("", "-1", "0")]
+    for each in names:
+        await reminders.set(each, day)
+        await dead.add_job(Job(each, "digest", NOW), "reason", day)
+    seen: list[JobName] = []
+    after = f"{day:%Y%m%dT%H%M%S}"
+    for _ in names:
+        [found] = await reminders.page(1, after)
+        seen.append(found.name)
+        after = found.row()
+    assert seen == names
+    letters = await dead.of_day(day, "", 2)
+    letters += await dead.of_day(day, letters[-1].row.row, 2)
+    assert [each.job for each in letters] == names
+    assert await dead.get(letters[0].id) is not None
