@@ -1,21 +1,16 @@
-"""The Responses API, JSON, streamed and in the background: create. A response belongs to the backend that made it.
+"""The Responses API, JSON, streamed and in the background: create. A response belongs to the backend that made it."""
 
-Event order as OpenAI's API reference gives it: created, in_progress, then for each output item added, its parts and
-deltas, done, and at the end completed or incomplete with the usage. There is no `[DONE]`.
-"""
-
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import msgspec
 
 from local.simulator import errors, replies
-from local.simulator.answers import Answer, Event, event, reported
+from local.simulator.answers import Answer, reported
 from local.simulator.backend import Backend, StoredResponse
 from local.simulator.calls import Call, converted, decoded
 from local.simulator.replies import Function, Reply, Wish
+from local.simulator.response_events import events_of
 from local.simulator.stored_responses import shown, stored_items
 from local.simulator.tokens import ChatPrompt, FunctionCall, Message, MessageCall, Part, Usage
 
@@ -91,7 +86,7 @@ def answer(call: Call, backend: Backend) -> Answer:
             backend.responses.put(stored)
 
     if request.stream:
-        return Answer(usage, events=_events(stored.document), kept=keep)
+        return Answer(usage, events=events_of(stored.document), kept=keep)
     return Answer(usage, body=msgspec.json.encode(stored.document), kept=keep)
 
 
@@ -99,7 +94,7 @@ def _begun(stored: StoredResponse, usage: Usage, backend: Backend, *, streamed: 
     """Return the answer that work in the background has begun; a stream goes along with the work to its end."""
     backend.responses.put(stored)
     if streamed:
-        return Answer(usage, events=_events(stored.document), background=True)
+        return Answer(usage, events=events_of(stored.document), background=True)
     return Answer(usage, body=msgspec.json.encode(shown(stored, backend.clock.now())), background=True)
 
 
@@ -212,50 +207,3 @@ def _output(call: Call, reply: Reply, status: str) -> list[dict[str, Any]]:
         {"id": f"msg_{call.hex_id}", "type": "message", "status": status, "content": [text], "role": "assistant"}
     )
     return items
-
-
-def _events(document: dict[str, Any]) -> Iterator[Event]:
-    numbers = count()
-
-    def emit(kind: str, fields: dict[str, Any], text: str = "", part: int = 0) -> Event:
-        return Event(event({"type": kind, "sequence_number": next(numbers), **fields}, kind), text, part)
-
-    begun = {**document, "status": "in_progress", "incomplete_details": None, "output": [], "usage": None}
-    yield emit("response.created", {"response": begun})
-    yield emit("response.in_progress", {"response": begun})
-    for place, item in enumerate(document["output"]):
-        steps = {"message": _message_steps, "function_call": _call_steps}.get(item["type"], _plain_steps)
-        for kind, fields, text, part in steps(item):
-            where = {} if "item" in fields else {"item_id": item["id"]}
-            yield emit(kind, {**where, "output_index": place, **fields}, text, part)
-    yield emit(f"response.{document['status']}", {"response": document})
-
-
-type Step = tuple[str, dict[str, Any], str, int]
-
-
-def _plain_steps(item: dict[str, Any]) -> Iterator[Step]:
-    yield "response.output_item.added", {"item": item}, "", 0
-    yield "response.output_item.done", {"item": item}, "", 0
-
-
-def _message_steps(item: dict[str, Any]) -> Iterator[Step]:
-    content = item["content"][0]
-    yield "response.output_item.added", {"item": {**item, "status": "in_progress", "content": []}}, "", 0
-    yield "response.content_part.added", {"content_index": 0, "part": {**content, "text": ""}}, "", 0
-    for piece in replies.pieces(content["text"]):
-        yield "response.output_text.delta", {"content_index": 0, "delta": piece, "logprobs": []}, piece, 0
-    done = {"content_index": 0, "text": content["text"], "logprobs": []}
-    yield "response.output_text.done", done, "", 0
-    yield "response.content_part.done", {"content_index": 0, "part": content}, "", 0
-    yield "response.output_item.done", {"item": item}, "", 0
-
-
-def _call_steps(item: dict[str, Any]) -> Iterator[Step]:
-    added = {"item": {**item, "status": "in_progress", "arguments": ""}}
-    yield "response.output_item.added", added, item["name"], 0
-    for piece in replies.pieces(item["arguments"]):
-        yield "response.function_call_arguments.delta", {"delta": piece}, piece, 1
-    done = {"arguments": item["arguments"], "name": item["name"]}
-    yield "response.function_call_arguments.done", done, "", 1
-    yield "response.output_item.done", {"item": item}, "", 0
