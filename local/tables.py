@@ -42,6 +42,7 @@ _TABLE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{2,62}")
 _PAGE: Final = 500
 _MAX_WAITING: Final = 256
 _MAX_BYTES: Final = 64 * 1024
+_SURELY_FITS: Final = _MAX_BYTES // 4  # characters, whatever they are
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
@@ -146,17 +147,16 @@ class SQLiteTable:
 
     async def transact(self, operations: Sequence[Operation]) -> list[str | None]:
         check_operations(operations)
-        changes = [(operation, _columns(operation)) for operation in operations]
-        return await self._tables.run(lambda connection: _transact(connection, self._name, changes))
+        return await self._tables.run(lambda connection: _transact(connection, self._name, operations))
 
 
 def _fetch(sql: str, parameters: tuple[str, ...]) -> Callable[[sqlite3.Connection], list[Any]]:
     return lambda connection: connection.execute(sql, parameters).fetchall()
 
 
-def _transact(
-    connection: sqlite3.Connection, name: str, changes: Sequence[tuple[Operation, bytes]]
-) -> list[str | None]:
+def _transact(connection: sqlite3.Connection, name: str, operations: Sequence[Operation]) -> list[str | None]:
+    # While other processes may still write.
+    changes = [(operation, _columns(operation)) for operation in operations]
     with Transaction(connection):
         return [_apply(connection, name, index, *change) for index, change in enumerate(changes)]
 
@@ -192,15 +192,17 @@ def _columns(operation: Operation) -> bytes:
 
 def _check(name: str, value: Value) -> None:
     # What Table storage would refuse must not work here either, or it is found out in production.
-    match value:
-        case str() if len(value.encode("utf-16-le")) > _MAX_BYTES:
+    if isinstance(value, str):
+        if len(value) > _SURELY_FITS and len(value.encode("utf-16-le")) > _MAX_BYTES:
             raise ValueError(f"column {name} holds more than 64 KiB of UTF-16")
-        case bytes() if len(value) > _MAX_BYTES:
-            raise ValueError(f"column {name} holds more than 64 KiB")
-        case int() if not -(2**63) <= value < 2**63:
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
             raise ValueError(f"column {name} has 64 bits")
-        case datetime() if value.tzinfo is None:
-            raise ValueError(f"column {name} is an aware datetime")
+    elif isinstance(value, bytes):
+        if len(value) > _MAX_BYTES:
+            raise ValueError(f"column {name} holds more than 64 KiB")
+    elif isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError(f"column {name} is an aware datetime")
 
 
 def _to_entity(found: tuple[str, str, bytes, str]) -> Entity:
