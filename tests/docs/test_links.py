@@ -10,6 +10,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _NAMED = re.compile(r"`((?:chargeback|docs|enrichment|evaluation|gateway|hosting|local|seams|tests)/[\w./-]*)`")
+_TESTS = re.compile(r"`(tests/[\w./-]+|test_\w+\.py)`")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -40,6 +41,16 @@ def test_links_resolve(page: Path) -> None:
 def test_named_files_are_there(page: Path) -> None:
     """Every file and folder of the source that a page names is where it says."""
     assert [path for path in _NAMED.findall(prose(page)) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_named_without_their_folder(page: Path) -> None:
+    """A test that a page names alone lies beside the one that was named before it."""
+    folder = ROOT
+    for path in _TESTS.findall(prose(page)):
+        named = folder / path if path.startswith("test_") else ROOT / path
+        assert named.exists(), path
+        folder = named if named.is_dir() else named.parent
 
 
 def test_every_page_can_be_reached() -> None:
