@@ -1,4 +1,4 @@
-"""Many calls to the store at once, and rivals for the same rows."""
+"""Many calls to the store at once, rivals for the same rows, and an event loop that others use, too."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -19,6 +19,18 @@ async def all_of[T](calls: Iterable[Awaitable[T]]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+class Turns:
+    """Lets tasks compute one after the other, with whatever else waits for the event loop in between."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def take(self) -> None:
+        """Return when it is one's turn, which lasts until one awaits something else."""
+        async with self._turn:
+            await asyncio.sleep(0)
 
 
 async def give_way(attempt: int, uniform: Callable[[], float]) -> None:

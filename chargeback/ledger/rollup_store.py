@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from chargeback.concurrency import MAX_CALLS, all_of
+from chargeback.concurrency import MAX_CALLS, Turns, all_of
 from chargeback.ledger import rollups
 from chargeback.ledger.rollups import ROLLUPS, Names, Numbered, Rollup
 from seams.tables import MAX_BYTES, MAX_OPERATIONS, Insert, Operation, Replace, Table, Tables
@@ -26,6 +26,7 @@ class RollupStore:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._calls = asyncio.Semaphore(MAX_CALLS)
+        self._turns = Turns()
         # Rows as they were last written. A row is taken out while it is worked on and put back after it was written,
         # so neither a failure nor a rival inside this process leaves a stale one.
         self._cache: OrderedDict[Names, tuple[Rollup, str]] = OrderedDict()
@@ -47,6 +48,7 @@ class RollupStore:
     async def _add(self, group: Mapping[Names, Sequence[Numbered]], known: Known) -> None:
         table = await self._tables.table(ROLLUPS)
         before = dict(zip(group, await all_of([self._read(table, names) for names in group]), strict=True))
+        await self._turns.take()
         after = {
             names: rollups.fold(before[names][0], numbered, known.get(names.lane, rollups.NONE))
             for names, numbered in group.items()

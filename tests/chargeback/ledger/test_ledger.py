@@ -1,5 +1,6 @@
 """Each event once, whatever befalls the collector."""
 
+import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -132,6 +133,22 @@ async def test_rival_that_is_late_writes_nothing(prices: Prices, make_event: Mak
 
     assert tables.writes == writes
     assert tables.calls - calls == 1 + 3
+
+
+async def test_large_batch_leaves_the_event_loop_to_others(
+    prices: Prices, make_event: MakeEvent, deliver: Deliver
+) -> None:
+    """Parsing, folding and the making of rows go in slices, however quick the store is."""
+    collecting = asyncio.create_task(
+        Ledger(MemoryTables(), prices, incarnation).collect([deliver(make_event(), n) for n in range(1000)])
+    )
+    turns = 0
+    while not collecting.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    await collecting
+    assert turns > 1000 / 100 + 1000 / 25
 
 
 async def test_partitions_and_incarnations_are_lanes(
