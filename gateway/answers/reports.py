@@ -17,6 +17,7 @@ from gateway.usage import MOST_METERED, Meters
 LONGEST_AUDIO = 10**6
 """Seconds."""
 
+_HALF = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _VERSION = re.compile(r"^(?P<model>.+?)-(?P<version>\d{4}-\d{2}-\d{2}|\d{8}|\d{4}(?:-preview)?)$")
 
 
@@ -78,14 +79,23 @@ def read_report(body: bytes) -> AnswerReport | None:
     except msgspec.ValidationError:
         return _without_usage(body)
     except NOT_JSON:
-        return None
+        mended = without_halves(body)
+        return None if mended == body else read_report(mended)
     usage = head.usage
     tier = head.service_tier or ""
     return AnswerReport(
-        model=(head.model or "")[:128],
-        service_tier="" if tier in {"default", "auto", "standard"} else tier[:64],
+        model=_name(head.model or "")[:128],
+        service_tier="" if tier in {"default", "auto", "standard"} else _name(tier)[:64],
         usage=_duration(head.duration) if usage is None else _meters(usage),
     )
+
+
+def without_halves(body: bytes) -> bytes:
+    """Return JSON to take reports from, with U+FFFD for each character beyond 16 bits that is escaped, or half of one.
+
+    An answer that ends in the midst of such a character is read by every SDK, and refused by msgspec.
+    """
+    return _HALF.sub(rb"\\ufffd", body)
 
 
 def read_error(body: bytes) -> tuple[str, str]:
@@ -102,6 +112,11 @@ def split_version(model: str) -> tuple[str, str]:
     """Return a model's name and version: `gpt-4o-2024-11-20` is `gpt-4o` and `2024-11-20`."""
     match = _VERSION.match(model)
     return (match["model"], match["version"]) if match else (model, "")
+
+
+def _name(text: str) -> str:
+    """Return a name that the ledger takes; one with control characters names nothing."""
+    return text if text.isprintable() else ""
 
 
 def _without_usage(body: bytes) -> AnswerReport | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gateway.answers.reports import AnswerReport, read_report
+from gateway.answers.reports import AnswerReport, read_report, without_halves
 from gateway.requests import operations
 from gateway.requests.bodies import NOT_JSON
 from gateway.routing.resources import made_in
@@ -181,7 +181,7 @@ class StreamReader:
             self.ended = True
             return True
         try:
-            return self._note_object(payload)
+            return self._note_object(without_halves(payload))
         except NOT_JSON:
             self.malformed = True
             return False

@@ -112,6 +112,22 @@ def test_answers_that_are_no_object(body: bytes) -> None:
     assert read_report(body) is None
 
 
+@pytest.mark.parametrize("text", ["\\ud83d", "\\uD83D and \\ude00", "\\\\ud83d", "\\\\\\ud83d", "\\ud83d\\ude00"])
+def test_halves_of_characters_cost_no_usage(text: str) -> None:
+    """An answer whose text ends in the midst of an escaped character is billed by its backend's counts."""
+    body = b'{"model":"m","choices":[{"message":{"content":"%b"}}],"usage":{"prompt_tokens":3}}' % text.encode()
+    assert json.loads(body)
+    report = read_report(body)
+    assert report is not None
+    assert report.usage == Meters(prompt_tokens=3)
+
+
+def test_names_that_are_none() -> None:
+    """A model or tier with control characters would make a dead letter of the usage event, so it is no name."""
+    report = read_report(b'{"model":"m\\n","service_tier":"\\u0001","usage":{"prompt_tokens":3}}')
+    assert report == ("", "", Meters(prompt_tokens=3))
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_survived(body: bytes) -> None:
     """No answer makes the reader raise."""

@@ -294,6 +294,17 @@ def test_usage_without_choices_is_hidden() -> None:
         assert reader.report is not None
 
 
+def test_halves_of_characters_are_no_fault() -> None:
+    """A chunk that ends in the midst of an escaped character goes on as it came, as does the usage beside one."""
+    reader = StreamReader(True, TEXT_OF_CHAT)
+    chunk = b'data: {"choices":[{"delta":{"content":"{\\ud83d"}}]}\n\n'
+    assert reader.feed(chunk) == chunk
+    assert reader.feed(b'data: {"choices":[],"usage":{"prompt_tokens":3},"note":"\\ude00"}\n\n') == b""
+    assert not reader.malformed
+    assert reader.report is not None
+    assert reader.report.usage is not None
+
+
 def test_words_about_errors_are_no_errors() -> None:
     """Text that looks like an error, a usage or an end is text."""
     reader = StreamReader(True, TEXT_OF_CHAT)
