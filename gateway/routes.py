@@ -108,6 +108,8 @@ class Gateway:
         finally:
             self._let_go(call)
         await self._meter.settle(call, outcome)
+        # Its traceback holds the call: the two, and the body, would stay until the garbage collector comes.
+        call.error = None
         self._log_prompt(call, outcome)
         await self._affinity.save(call)
         if call.peek.background or call.stored is not None:

@@ -85,7 +85,7 @@ class Dispatcher:
         Raises NoBackend or UpstreamGarbage when there is none. Cancelled, it leaves no connection behind.
         """
         self._cooldowns.refresh()
-        last: AttemptFailed | None = None
+        last: tuple[Kind, str] | None = None
         passed_over = list(call.tried)
         waited = False
         while len(call.tried) < self._rules.attempts:
@@ -108,7 +108,8 @@ class Dispatcher:
                 call.attempt = await self._attempt(call, member)
             except AttemptFailed as failure:
                 self._pool.released(member)
-                last = failure
+                # Not the failure itself, whose traceback holds this frame: neither could be freed.
+                last = failure.kind, failure.message
                 call.results.append(failure.result)
                 self._observer.attempt_failed(call, failure.result)
                 logger.warning("%s attempt %d at %s: %s", call.id, len(call.tried), member.backend.name, failure)
@@ -254,16 +255,17 @@ class Dispatcher:
             return not isinstance(member.backend.auth, CallerToken)
         return status == 404 and code == "DeploymentNotFound"
 
-    def _all_out(self, call: Call, last: AttemptFailed | None) -> NoBackend | UpstreamGarbage:
+    def _all_out(self, call: Call, last: tuple[Kind, str] | None) -> NoBackend | UpstreamGarbage:
         now = self._clock.monotonic()
         name = call.deployment.name
-        if last is not None and last.kind == "garbage":
+        kind, message = last or (None, "")
+        if kind == "garbage":
             return UpstreamGarbage(
-                f"The backend of deployment {name} gave no usable answer: {last.message}. Request id: {call.id}."
+                f"The backend of deployment {name} gave no usable answer: {message}. Request id: {call.id}."
             )
         recovery = self._pool.earliest_recovery(call.deployment, now) or 1.0
-        throttled = last.kind == "throttled" if last else self._pool.throttling(call.deployment, now)
-        said = f" The last one said: {last.message}" if last else ""
+        throttled = kind == "throttled" if kind else self._pool.throttling(call.deployment, now)
+        said = f" The last one said: {message}" if kind else ""
         wait = recovery + self._random() * min(1.0, recovery / 10)
         return NoBackend(
             f"No backend of deployment {name} is available; try again in {wait:.1f} seconds.{said}",

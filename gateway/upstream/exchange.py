@@ -84,8 +84,9 @@ class Exchange:
 
     def close(self) -> None:
         self._let_go()
-        if not self.complete:
-            self.fail(UpstreamCut("the answer was closed"))
+        # Also in place of an error that was raised, whose traceback holds this exchange and its reader's call.
+        self._error = UpstreamCut("the answer was closed")
+        self.wake()
         self._parts.clear()
 
     def send(self, body: Body) -> None:
