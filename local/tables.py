@@ -65,7 +65,8 @@ class SQLiteTables:
         """Return the table; raises ValueError for a name that Table storage would not take."""
         if not _TABLE_NAME.fullmatch(name):
             raise ValueError(f"not a table name: {name!r}")
-        await self.run(lambda _: None)
+        if self._connection is None:
+            await self.run(lambda _: None)
         # Table storage tells no upper case from lower in table names.
         return SQLiteTable(self, name.lower())
 
