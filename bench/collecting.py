@@ -1,5 +1,6 @@
 """What the ledger costs: batches as the trigger hands them over, into Azurite and into memory."""
 
+import asyncio
 import os
 import random
 import time
@@ -24,6 +25,7 @@ SUBSCRIPTIONS: Final = 25
 MODELS: Final = ("gpt-4o", "gpt-4o-mini", "o3")
 WARM_BATCHES: Final = 2
 FOLDS: Final = 30
+PAUSE_SECONDS: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,15 @@ CASES: Final = tuple(
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """`rate` is usage events per second, `cpu_us` our own CPU time for one, the store's not included."""
+    """`rate` is usage events per second, `cpu_us` our own CPU time for one, the store's not included.
+
+    `held_ms` is the most CPU time for which the event loop let nobody else in.
+    """
 
     case: Case
     rate: float
     cpu_us: float
+    held_ms: float
 
 
 class Batches:
@@ -111,12 +117,15 @@ async def collect(case: Case, azurite: str, seconds: float, prices: Prices) -> S
     batches = Batches(case)
     for _ in range(WARM_BATCHES):
         await ledger.collect(batches.next())
-    events, wall, cpu = 0, 0.0, 0.0
+    events, wall, cpu, held = 0, 0.0, 0.0, 0.0
     while wall < seconds:
-        spent = await _timed(ledger.collect, batches.next())
-        events, wall, cpu = events + case.batch, wall + spent[0], cpu + spent[1]
+        batch, watching = batches.next(), asyncio.create_task(_longest_hold(done := asyncio.Event()))
+        await asyncio.sleep(0)
+        spent = await _timed(ledger.collect, batch)
+        done.set()
+        events, wall, cpu, held = events + case.batch, wall + spent[0], cpu + spent[1], max(held, await watching)
     await tables.close()
-    return Sample(case, events / wall, cpu / events * 1e6)
+    return Sample(case, events / wall, cpu / events * 1e6, held * 1e3)
 
 
 def fold_us(prices: Prices) -> float:
@@ -130,6 +139,16 @@ def fold_us(prices: Prices) -> float:
         for names, numbered in groups.items():
             fold(Rollup(names), numbered)
     return (time.process_time() - began) / (FOLDS * len(events)) * 1e6
+
+
+async def _longest_hold(done: asyncio.Event) -> float:
+    """Return the most seconds that were computed during a short pause, until it is done."""
+    longest = 0.0
+    while not done.is_set():
+        began = time.thread_time()
+        await asyncio.sleep(PAUSE_SECONDS)
+        longest = max(longest, time.thread_time() - began)
+    return longest
 
 
 async def _timed(

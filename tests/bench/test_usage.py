@@ -16,7 +16,7 @@ async def test_collecting(azurite: str) -> None:
     prices = Prices()
     cases = [case for case in collecting.CASES if case.batch == 100]
     samples = [await collecting.collect(case, azurite, 0.01, prices) for case in cases]
-    assert all(min(each.rate, each.cpu_us) > 0 for each in samples)
+    assert all(min(each.rate, each.cpu_us, each.held_ms) > 0 for each in samples)
     console = Console(record=True, width=120)
     console.print(usage.collecting_table([*samples, *(larger(each) for each in samples)]))
     assert console.export_text().count("Azurite") == 8
@@ -25,7 +25,7 @@ async def test_collecting(azurite: str) -> None:
 
 def larger(sample: collecting.Sample) -> collecting.Sample:
     case = collecting.Case(sample.case.store, 1000, sample.case.details, sample.case.intents)
-    return collecting.Sample(case, sample.rate, sample.cpu_us)
+    return collecting.Sample(case, sample.rate, sample.cpu_us, sample.held_ms)
 
 
 async def test_publishing(tmp_path: Path) -> None:
@@ -42,5 +42,5 @@ async def test_publishing(tmp_path: Path) -> None:
 def test_all_samples_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file names the machine and each case."""
     monkeypatch.setattr(usage, "RESULTS", tmp_path / "results")
-    sample = collecting.Sample(collecting.CASES[0], 1.0, 2.0)
+    sample = collecting.Sample(collecting.CASES[0], 1.0, 2.0, 3.0)
     assert '"details": false' in usage.write([sample], [], datetime(2026, 1, 2, tzinfo=UTC)).read_text()
