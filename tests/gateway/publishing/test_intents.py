@@ -143,9 +143,13 @@ async def test_a_refused_request(gateway: RunningGateway, simulators: dict[str, 
 async def test_a_caller_who_leaves(gateway: RunningGateway, simulators: dict[str, Simulator]) -> None:
     """A caller who leaves while a backend works leaves an intent and an estimated event."""
     await simulators["first"].inject(Stall(after_chunks=0))
-    with pytest.raises(httpx2.TimeoutException):
-        async with httpx2.AsyncClient(base_url=gateway.url, headers={"api-key": KEY}) as client:
-            await client.post("/v1/chat/completions", json=CHAT | {"stream": True}, timeout=0.3)
+    async with httpx2.AsyncClient(base_url=gateway.url, headers={"api-key": KEY}) as client:
+        asking = asyncio.create_task(client.post("/v1/chat/completions", json=CHAT | {"stream": True}, timeout=30))
+        async with asyncio.timeout(30):
+            while not simulators["first"].requests:
+                await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.wait([asking])
     intent, event = await ended(gateway)
     assert isinstance(intent, Intent)
     assert isinstance(event, UsageEvent)

@@ -49,7 +49,8 @@ async def shielded(
     upstream = Http11Upstream(connect_timeout=1)
     try:
         async with served(service) as url:
-            shield = PromptShield(ContentSafety(upstream, url, credential, 0.3))
+            patience = 0.3 if service.seconds else 20.0
+            shield = PromptShield(ContentSafety(upstream, url, credential, patience))
             async with run_gateway(simulators, counter, catalog=catalog, shield=shield) as gateway:
                 yield gateway
             await upstream.close()
