@@ -18,6 +18,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from itertools import batched
 from typing import Any, Final, Self
 from zlib import crc32
 
@@ -110,8 +111,15 @@ class EventHubStream(EventStream):
         return await self._persist("read the hub's properties", self._created)
 
     async def ends(self) -> Mapping[str, int]:
-        """See EventStream. One question for each partition, some at once: the SDK opens a connection for each."""
-        return await self._persist("read the partitions' properties", self._last_numbers)
+        """See EventStream. One question for each partition, and the SDK opens a connection for each.
+
+        The time-out is for some at once: there may be more than any one time-out suffices for.
+        """
+        ends: dict[str, int] = {}
+        partitions = await self._persist("read the hub's partitions", self._partitions)
+        for some in batched(partitions, _QUESTIONS_AT_ONCE, strict=False):
+            ends |= await self._persist("read the partitions' properties", partial(self._last_numbers, some))
+        return ends
 
     async def close(self) -> None:
         await asyncio.gather(*(connection.close() for connection in (*self._connections, self._asking)))
@@ -133,20 +141,18 @@ class EventHubStream(EventStream):
             properties = await client.get_eventhub_properties()
         return f"{properties['eventhub_name']}-{round(properties['created_at'].timestamp() * 1000)}"
 
-    async def _last_numbers(self) -> dict[str, int]:
-        turns = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
+    async def _partitions(self) -> Sequence[str]:
+        async with self._asking.lend() as client:
+            return await client.get_partition_ids()
+
+    async def _last_numbers(self, partitions: Sequence[str]) -> dict[str, int]:
         ends: dict[str, int] = {}
         async with self._asking.lend() as client:
-
-            async def ask(partition: str) -> None:
-                async with turns:
-                    properties = await client.get_partition_properties(partition)
-                ends[partition] = int(properties["last_enqueued_sequence_number"])
-
-            partitions = await client.get_partition_ids()
-            for outcome in await asyncio.gather(*map(ask, partitions), return_exceptions=True):
-                if outcome is not None:
-                    raise outcome
+            answers = await asyncio.gather(*map(client.get_partition_properties, partitions), return_exceptions=True)
+            for partition, answer in zip(partitions, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    raise answer
+                ends[partition] = int(answer["last_enqueued_sequence_number"])
         return ends
 
     async def _persist[T](self, aim: str, attempt: Callable[[], Awaitable[T]]) -> T:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from azure.eventhub import EventDataBatch
@@ -18,6 +19,7 @@ from hosting.eventhubs import events
 from hosting.eventhubs.events import EventHubStream
 from hosting.eventhubs.hub_connection import IDLE_SECONDS, HubConnection
 from hosting.identity import credential
+from local.eventhubs.server import serve
 from seams.clock import SystemClock
 from seams.events import StreamUnavailable
 from seams.tables import check_key
@@ -123,6 +125,17 @@ async def test_refused_port() -> None:
         stream = stream_at(held.getsockname()[1])
         with pytest.raises(StreamUnavailable, match=r"event hub usage: cannot publish: ConnectError: .*Connect call"):
             await stream.publish([b"event"], "service-desk")
+        await stream.close()
+
+
+async def test_a_hub_of_many_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time-out is for some questions at once, however many partitions are asked about."""
+    monkeypatch.setattr(events, "_QUESTIONS_AT_ONCE", 1)
+    async with serve(tmp_path, {"usage": 10}) as stand_in:
+        stream = EventHubStream.by_connection_string(
+            stand_in.connection_string, "usage", timeout_seconds=6 * TIMEOUT, clock=SystemClock()
+        )
+        assert await stream.ends() == {str(partition): -1 for partition in range(10)}
         await stream.close()
 
 
