@@ -21,6 +21,7 @@ has mostly done it all.
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -57,6 +58,8 @@ DETAILS_AT_ONCE: Final = 25
 
 _RECORDS_AT_ONCE: Final = 100
 """Records that are parsed before others may use the event loop."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,14 @@ class Ledger:
         if self._detail_rows:
             await all_of(self._detail(fresh))
         await all_of([self._journal.enter(entry, arrivals) for entry, arrivals in content.entries])
+        if content.dead:
+            first = content.dead[0]
+            logger.warning(
+                "%d records cannot be billed, see dead letter %s: %s",
+                len(content.dead),
+                first.row,
+                first.values["reason"],
+            )
 
     async def _replays(self, counted: Iterable[Counted]) -> Mapping[str, AbstractSet[int]]:
         """Return, by lane, the numbers of replayed events that were counted under another one."""

@@ -103,6 +103,21 @@ async def test_event_without_a_subscription_is_unattributed(
     assert [b"unattributed" in bytes(entity.values["calls"]) for entity in opened] == [True]  # type: ignore[arg-type]  # a binary column
 
 
+async def test_dead_letters_are_told(
+    tables: Tables, prices: Prices, deliver: Deliver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A batch with events that nobody is billed for says so once, with the way to the first of them."""
+    batch = [deliver(b"{}", 0), deliver(b"[]", 1)]
+
+    await Ledger(tables, prices, incarnation).collect(batch)
+    await Ledger(tables, prices, incarnation).collect(batch)
+
+    ids = {letter.row for letter in await rows(tables, DEADLETTERS)}
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "chargeback.ledger.ledger"]
+    assert told.startswith("2 records cannot be billed, see dead letter ")
+    assert any(name in told for name in ids)
+
+
 async def test_event_of_last_year_is_a_dead_letter(tables: Tables, prices: Prices, deliver: Deliver) -> None:
     """However long detail rows are kept, what comes after more than a year is looked at by a person first."""
     event = VALID.replace(b"2026-11-20", b"2025-11-01") + REST + b"}"
