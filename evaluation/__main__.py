@@ -46,12 +46,20 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--incidents", type=Path, default=INCIDENTS, metavar="FILE", help="labelled incidents as JSON")
     parser.add_argument("--field", action="append", choices=FIELDS, help="a field to score; may be repeated")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N incidents")
+    parser.add_argument("--limit", type=_count, metavar="N", help="only the first N incidents")
     parser.add_argument("--history", action="store_true", help="give the other incidents as history")
-    parser.add_argument("--parallel", type=int, default=8, metavar="N", help="tickets at a time (default 8)")
+    parser.add_argument("--parallel", type=_count, default=8, metavar="N", help="tickets at a time (default 8)")
     parser.add_argument("--url", help="a running Tollgate; without it one is started")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; - is stdout")
     return parser.parse_args(given)
+
+
+def _count(text: str) -> int:
+    """Read a number of tickets from the command line."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
 
 
 def outcomes(

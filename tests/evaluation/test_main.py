@@ -49,3 +49,10 @@ async def test_what_is_missing_is_told(tmp_path: Path) -> None:
     assert "cannot be read" in (await evaluate("--incidents", str(tmp_path / "none.json")))[1]
     code, out, _ = await evaluate(GATEWAY_CATALOG="{}", TOLLGATE_KEY="k")
     assert (code, "did not start" in out) == (1, True)
+
+
+async def test_a_number_of_tickets_is_at_least_one() -> None:
+    """No tickets at a time, or none at all, is refused as the command line is read."""
+    for option in ("--parallel", "--limit"):
+        code, _, err = await evaluate(option, "0")
+        assert (code, f"argument {option}: 0 is not at least 1" in err) == (2, True)
