@@ -110,14 +110,17 @@ class EventHubStream(EventStream):
         """See EventStream: the hub's name and the millisecond of its creation, fit for a table key."""
         return await self._persist("read the hub's properties", self._created)
 
+    async def partitions(self) -> Sequence[str]:
+        """Return the ids of the hub's partitions. Raises StreamUnavailable."""
+        return await self._persist("read the hub's partitions", self._partition_ids)
+
     async def ends(self) -> Mapping[str, int]:
         """See EventStream. One question for each partition, and the SDK opens a connection for each.
 
         The time-out is for some at once: there may be more than any one time-out suffices for.
         """
         ends: dict[str, int] = {}
-        partitions = await self._persist("read the hub's partitions", self._partitions)
-        for some in batched(partitions, _QUESTIONS_AT_ONCE, strict=False):
+        for some in batched(await self.partitions(), _QUESTIONS_AT_ONCE, strict=False):
             ends |= await self._persist("read the partitions' properties", partial(self._last_numbers, some))
         return ends
 
@@ -141,7 +144,7 @@ class EventHubStream(EventStream):
             properties = await client.get_eventhub_properties()
         return f"{properties['eventhub_name']}-{round(properties['created_at'].timestamp() * 1000)}"
 
-    async def _partitions(self) -> Sequence[str]:
+    async def _partition_ids(self) -> Sequence[str]:
         async with self._asking.lend() as client:
             return await client.get_partition_ids()
 

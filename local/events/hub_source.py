@@ -51,7 +51,7 @@ class HubSource:
             self._connection_string, self._hub, timeout_seconds=_ASK_SECONDS, clock=SystemClock()
         )
         try:
-            return sorted(await stream.ends(), key=int)
+            return sorted(await stream.partitions(), key=int)
         finally:
             await stream.close()
 
