@@ -15,9 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hosting.commands.deadletters_api import DeadLettersApi
-from hosting.commands.mended import mended_from
-from hosting.commands.shell import LOCAL, AsJson, Url, connected, print_json, print_table, printable, tell
-from hosting.commands.tollgate_api import ApiError
+from hosting.commands.requeueing import requeue_each
+from hosting.commands.shell import LOCAL, AsJson, Url, connected, print_json, print_table, printable
 
 HELP = """Look at usage events that cannot be billed, and put them back once they or the collector have been mended."""
 
@@ -89,24 +88,7 @@ def requeue(
 
     One that is refused is told and does not keep back those after it.
     """
-    if body_file is not None and len(letters) > 1:
-        raise typer.BadParameter("--body-file mends one dead letter: name one.")
-    mended = mended_from(body_file)
-    done, code = [], 0
-    with connected(url) as api:
-        for letter in letters:
-            try:
-                done.append(DeadLettersApi(api).requeue(letter, mended, force=force))
-            except ApiError as error:
-                tell(f"{letter}: {error}")
-                code = max(code, error.exit_code)
-            else:
-                if not as_json:
-                    Console().print(f"Requeued {letter}.", markup=False, soft_wrap=True)
-    if as_json:
-        print_json(done)
-    if code:
-        raise typer.Exit(code)
+    requeue_each(DeadLettersApi, letters, url=url, body_file=body_file, force=force, as_json=as_json)
 
 
 def _bytes(shown: Mapping[str, Any]) -> bytes:

@@ -31,9 +31,9 @@ class DeadLettersApi:
         """Return the dead letter with `body` and its `encoding`."""
         return self._api.json({"dead_letter", "encoding", "body"}, "GET", _path(letter))
 
-    def requeue(self, letter: str, mended: bytes = b"", *, force: bool = False) -> Json:
+    def requeue(self, name: str, mended: bytes = b"", *, force: bool = False) -> Json:
         """Publish the event again, or `mended` in its place; return the dead letter as it then is."""
-        path = f"{_path(letter)}/requeue?force={str(force).lower()}"
+        path = f"{_path(name)}/requeue?force={str(force).lower()}"
         return self._api.json(_SHOWN, "POST", path, content=mended)
 
 

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hosting.commands.jobs_api import JobsApi
-from hosting.commands.mended import mended_from
-from hosting.commands.shell import LOCAL, AsJson, Url, connected, print_json, print_table, printable, tell
-from hosting.commands.tollgate_api import ApiError, Json
+from hosting.commands.requeueing import requeue_each
+from hosting.commands.shell import LOCAL, AsJson, Url, connected, print_json, print_table, printable
+from hosting.commands.tollgate_api import Json
 
 HELP = """Look at jobs and at what was given up, and run it again once the reason has been mended."""
 
@@ -90,24 +90,7 @@ def requeue(
 
     One that is refused is told and does not keep back those after it.
     """
-    if body_file is not None and len(names) > 1:
-        raise typer.BadParameter("--body-file mends one dead letter: name one.")
-    mended = mended_from(body_file)
-    done, code = [], 0
-    with connected(url) as api:
-        for name in names:
-            try:
-                done.append(JobsApi(api).requeue(name, mended, force=force))
-            except ApiError as error:
-                tell(f"{name}: {error}")
-                code = max(code, error.exit_code)
-            else:
-                if not as_json:
-                    Console().print(f"Requeued {name}.", markup=False, soft_wrap=True)
-    if as_json:
-        print_json(done)
-    if code:
-        raise typer.Exit(code)
+    requeue_each(JobsApi, names, url=url, body_file=body_file, force=force, as_json=as_json)
 
 
 def _jobs(jobs: list[Json]) -> Table:
