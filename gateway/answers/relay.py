@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.answers.streaming import TEXT_OF_CHAT, TEXT_OF_RESPONSES, Chatter, StreamReader
+from gateway.answers.streaming import Chatter, StreamReader
+from gateway.answers.texts import TEXT_OF_CHAT, TEXT_OF_RESPONSES
 from gateway.attempts.attempt import Attempt, StreamBroken
 from gateway.call import Call
 from gateway.deadlines import Deadlines

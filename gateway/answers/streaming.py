@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gateway.answers.reports import AnswerReport, read_report, without_halves
-from gateway.requests import operations
+from gateway.answers.texts import collect, unescaped
 from gateway.requests.bodies import NOT_JSON
 from gateway.routing.resources import made_in
 
@@ -32,20 +32,9 @@ _COMMENTS = re.compile(rb"(?::[^\r\n]*(?:\r\n|\n|\r))+")
 _NOTHING = re.compile(rb"(?:(?::[^\r\n]*+)?[\r\n]++)*+")
 _MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _REQUESTS_FAULTS = (b'"content_filter"', b'"invalid_request_error"')
-_TEXT = re.compile(rb'"(content|refusal|reasoning_content|name|arguments|text|delta)"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
 _MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,128})"')
 
 FINAL_TYPES = frozenset({"response.completed", "response.incomplete", "response.failed"})
-
-
-TEXT_OF_CHAT = frozenset({b"content", b"refusal", b"reasoning_content", b"name", b"arguments", b"text"})
-"""Fields that hold what the model said: in chunks and answers of chat completions, and in completions' `text`."""
-
-TEXT_OF_RESPONSES = frozenset({b"delta"})
-"""The same in a Responses stream, whose later events repeat the deltas in other fields."""
-
-TEXT_OF_WHOLE_RESPONSES = frozenset({b"text", b"refusal", b"arguments"})
-
 
 _ABSENT = msgspec.Raw(b"null")
 
@@ -209,7 +198,7 @@ class StreamReader:
         if any(fault in payload for fault in _REQUESTS_FAULTS) or any(self.delivered_text().values()):
             return False
         message = _MESSAGE.search(payload)
-        self.withheld = _unescaped(message[1])[:500] if message else "no message"
+        self.withheld = unescaped(message[1])[:500] if message else "no message"
         return True
 
     def _keep(self, block: bytes) -> None:
@@ -229,7 +218,7 @@ class StreamReader:
         if self._text_size > MOST_TEXT:
             return
         found: dict[bytes, list[str]] = {}
-        _collect(raw, self.texts, found)
+        collect(raw, self.texts, found)
         for name, pieces in found.items():
             # One string a fold: a stream has many more pieces than folds, and each small string has its price.
             text = "".join(pieces)
@@ -286,25 +275,3 @@ class Chatter:
         if block and not (block[0] in b":\n\r" and _NOTHING.fullmatch(block)):
             self._spoke = now
         return now - self._spoke > self._patience
-
-
-def texts_of(operation: str, body: bytes) -> dict[str, str]:
-    """Return what the model said in a whole JSON answer, by the JSON field that holds it."""
-    found: dict[bytes, list[str]] = {}
-    _collect(body, TEXT_OF_WHOLE_RESPONSES if operation == operations.RESPONSES else TEXT_OF_CHAT, found)
-    return {name.decode(): "".join(pieces) for name, pieces in found.items()}
-
-
-def _collect(raw: bytes, texts: frozenset[bytes], found: dict[bytes, list[str]]) -> None:
-    for name, text in _TEXT.findall(raw):
-        if name in texts:
-            found.setdefault(name, []).append(_unescaped(text))
-
-
-def _unescaped(text: bytes) -> str:
-    if b"\\" not in text:
-        return text.decode("utf-8", "replace")
-    try:
-        return msgspec.json.decode(b'"' + text + b'"', type=str)
-    except NOT_JSON:
-        return text.decode("utf-8", "replace")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.answers.reports import AnswerReport, split_version
-from gateway.answers.streaming import texts_of
+from gateway.answers.texts import texts_of
 from gateway.cache.caching import KeptAnswer
 from gateway.call import Call
 from gateway.catalog.catalog import Member

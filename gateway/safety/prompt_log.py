@@ -14,7 +14,7 @@ from datetime import datetime
 
 import msgspec
 
-from gateway.answers.streaming import texts_of
+from gateway.answers.texts import texts_of
 from gateway.call import Call
 from gateway.safety.prompts import messages_in
 from gateway.safety.redaction import LONGEST_SECRET, redact

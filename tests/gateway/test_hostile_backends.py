@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.answers.streaming import MOST_TEXT, TEXT_OF_CHAT, StreamReader
+from gateway.answers.streaming import MOST_TEXT, StreamReader
+from gateway.answers.texts import TEXT_OF_CHAT
 from gateway.metering.tokens import TokenCounter
 from tests.gateway.catalogs import KEY, catalog_of
 from tests.gateway.running import RunningGateway, run_gateway
